@@ -1,0 +1,72 @@
+"""The network with its preprocessing: what is saved, exported and run is one module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class StandardizedNetwork(nn.Module):
+    """Standardise the channels of each batch, then run a network.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Takes float32 images ``(n_images, channels, height, width)``, returns logits ``(n_images, n_classes)``.
+    mean, scale : sequence of float, one for each channel
+        Mean and standard deviation of the training images, on the scale 0–1 for uint8 images.
+    autocast_dtype : torch.dtype, optional
+        Precision of the network's arithmetic on a GPU; None for float32. Logits are float32 either way.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skinclf.models import StandardizedNetwork, lesion_cnn
+    >>> network = StandardizedNetwork(lesion_cnn((8, 8, 1), 2), mean=[0.5], scale=[0.25]).eval()
+    >>> grey = torch.full((1, 1, 8, 8), 51, dtype=torch.uint8)
+    >>> bool(torch.allclose(network(grey), network(grey / 255)))
+    True
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        mean: Sequence[float],
+        scale: Sequence[float],
+        autocast_dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.autocast_dtype = autocast_dtype
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).reshape(1, -1, 1, 1))
+        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32).reshape(1, -1, 1, 1))
+
+    def forward(self, images: Tensor, weight: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """Return logits, and hand the weights on to the loss.
+
+        Parameters
+        ----------
+        images : Tensor, shape (n_images, channels, height, width)
+            uint8 in 0–255, or float32 on the scale of the mean.
+        weight : Tensor of float32, shape (n_images,), optional
+            Not used here.
+
+        Returns
+        -------
+        Tensor of float32, shape (n_images, n_classes), or that and `weight`
+            Logits.
+        """
+        unit = images.float() / 255 if images.dtype == torch.uint8 else images
+        standardized = ((unit - self.mean) / self.scale).contiguous(memory_format=torch.channels_last)
+        if self.autocast_dtype is None:
+            logits = self.network(standardized)
+        else:
+            with torch.autocast(images.device.type, dtype=self.autocast_dtype):
+                logits = self.network(standardized)
+        return logits.float() if weight is None else (logits.float(), weight)
