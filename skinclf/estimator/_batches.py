@@ -1,0 +1,152 @@
+"""Batches for skorch: uint8 until the batch, augmented and moved to the device as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from skinclf._random import torch_generator
+from skinclf.augmentation import LesionAugmenter
+
+Batch = tuple[dict[str, Tensor], Tensor]
+
+
+class ImageDataset(Dataset[Any]):
+    """Some rows of an array of images, with class numbers and weights; nothing is copied.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, height, width, channels)
+        uint8 or float.
+    rows : ndarray of int, optional
+        Which of the n images belong to the set, in this order; all by default.
+    y : ndarray of int, shape (n,), optional
+        Class numbers; 0 by default, where only predictions are wanted.
+    weight : ndarray of float, shape (n,), optional
+        A weight for each image.
+    """
+
+    def __init__(
+        self,
+        images: NDArray[Any],
+        rows: NDArray[np.intp] | None = None,
+        y: NDArray[np.intp] | None = None,
+        weight: NDArray[np.floating[Any]] | None = None,
+    ) -> None:
+        self.images = images
+        self.rows = np.arange(len(images)) if rows is None else rows
+        self.labels = np.zeros(len(images), dtype=np.intp) if y is None else y
+        self.weight = weight
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Return one image as a batch of one."""
+        return self.batch(np.array([index]))
+
+    def batch(self, positions: NDArray[np.intp]) -> Batch:
+        """Return images ``(n, channels, height, width)`` in their own dtype, weights, and class numbers."""
+        rows = self.rows[positions]
+        pixels = self.images[rows]
+        if pixels.dtype == np.float64:
+            pixels = pixels.astype(np.float32)
+        inputs = {"images": torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)}
+        if self.weight is not None:
+            inputs["weight"] = torch.from_numpy(self.weight[rows].astype(np.float32))
+        return inputs, torch.from_numpy(self.labels[rows].astype(np.int64))
+
+
+class OrderedBatches:
+    """Batches in the order of the rows, for validation and prediction.
+
+    Parameters
+    ----------
+    dataset : ImageDataset
+        Where the batches come from.
+    batch_size : int
+        Images in a batch; the last one may be smaller.
+    """
+
+    def __init__(self, dataset: ImageDataset, batch_size: int) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.dataset), self.batch_size):
+            yield self.dataset.batch(np.arange(start, min(start + self.batch_size, len(self.dataset))))
+
+
+class ShuffledBatches:
+    """Batches in a new random order every epoch, augmented; for training.
+
+    Parameters
+    ----------
+    dataset : ImageDataset
+        Where the batches come from.
+    batch_size : int
+        Images in a batch. A last batch of one would break batch normalisation, so it joins the one before.
+    shuffle_seed, augmentation_seed : int
+        Of two generators, so that the order of the images does not depend on the augmentation.
+    augmenter : LesionAugmenter or None
+        What is drawn for each image.
+    value_range : tuple of float (low, high)
+        Of the training images; augmentation works on values that are mapped from here to 0–1.
+    device : str
+        Where the images are augmented.
+    """
+
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        batch_size: int,
+        *,
+        shuffle_seed: int,
+        augmentation_seed: int,
+        augmenter: LesionAugmenter | None,
+        value_range: tuple[float, float],
+        device: str,
+    ) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.augmenter = augmenter
+        self.value_range = value_range
+        self.device = device
+        self.order = np.random.default_rng(shuffle_seed)
+        self.generator = torch_generator(augmentation_seed)
+
+    def __len__(self) -> int:
+        return n_training_batches(len(self.dataset), self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        n_images = len(self.dataset)
+        order = self.order.permutation(n_images)
+        starts = [i * self.batch_size for i in range(len(self))]
+        for start, stop in zip(starts, [*starts[1:], n_images], strict=True):
+            inputs, labels = self.dataset.batch(order[start:stop])
+            if self.augmenter is not None:
+                inputs["images"] = self._augment(inputs["images"].to(self.device), self.augmenter)
+            yield inputs, labels
+
+    def _augment(self, images: Tensor, augmenter: LesionAugmenter) -> Tensor:
+        if images.dtype == torch.uint8:
+            return augmenter.augment(images.float() / 255, self.generator)
+        low, high = self.value_range
+        if (low, high) == (0.0, 1.0):
+            return augmenter.augment(images, self.generator)
+        return augmenter.augment((images - low) / (high - low), self.generator) * (high - low) + low
+
+
+def n_training_batches(n_images: int, batch_size: int) -> int:
+    """Return the number of batches of an epoch, where a last batch of one joins the one before."""
+    n_batches = -(-n_images // batch_size)
+    return n_batches - 1 if n_batches > 1 and n_images % batch_size == 1 else n_batches

@@ -1,0 +1,69 @@
+"""Fixtures that several test packages share."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.utils import Bunch
+
+from skinclf.datasets import load_ham10000, make_lesions
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Tiny networks are fastest on one thread, and pytest-xdist already uses the cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def lesions() -> Bunch:
+    """84 painted lesions, two photos each, 16 pixels: enough to fit, small enough to fit often."""
+    return make_lesions(n_lesions=84, images_per_lesion=2, image_size=16, random_state=0)
+
+
+@pytest.fixture(scope="session")
+def lesion_files(lesions: Bunch, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The same images as PNG files, in a frame as the loaders give it."""
+    folder = tmp_path_factory.mktemp("lesions")
+    paths = [str(folder / f"lesion_{row:03d}.png") for row in range(len(lesions.images))]
+    for path, image in zip(paths, lesions.images, strict=True):
+        Image.fromarray(image).save(path)
+    return lesions.data.assign(image=paths)
+
+
+@pytest.fixture(scope="session")
+def ham10000() -> Bunch:
+    """The real data set; the test is skipped where it is not."""
+    if "SKINCLF_DATA" not in os.environ:
+        pytest.skip("SKINCLF_DATA does not say where the real HAM10000 images are")
+    return load_ham10000()
+
+
+@pytest.fixture(scope="session")
+def ham10000_subset(ham10000: Bunch) -> Bunch:
+    """Some 700 real images: at most 100 a class, all photos of every lesion that is in it."""
+    frame = ham10000.frame
+    lesions = frame.drop_duplicates("lesion_id").groupby("dx").head(75)["lesion_id"]
+    rows = np.flatnonzero(frame["lesion_id"].isin(lesions))
+    return Bunch(
+        data=ham10000.data.iloc[rows].reset_index(drop=True),
+        target=ham10000.target[rows],
+        groups=ham10000.groups[rows],
+    )
+
+
+@pytest.fixture
+def no_global_randomness() -> None:
+    """Fail if the test changes the state of NumPy's or torch's global generator."""
+    import torch
+
+    before = (np.random.get_state()[1].copy(), torch.random.get_rng_state())  # noqa: NPY002
+    yield
+    np.testing.assert_array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
+    assert torch.equal(torch.random.get_rng_state(), before[1])

@@ -1,0 +1,195 @@
+"""scikit-learn's and imbalanced-learn's own tools around the classifier, on files, as users combine them."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+from imblearn.over_sampling import RandomOverSampler
+from imblearn.pipeline import Pipeline as ImbalancedPipeline
+from sklearn.metrics import ConfusionMatrixDisplay, classification_report
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, cross_val_predict, cross_validate
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from skinclf import LesionCNNClassifier
+from skinclf.augmentation import LesionAugmenter
+from skinclf.preprocessing import ImageFlattener, ImageLoader, ImageStandardizer
+
+Quick = functools.partial(
+    LesionCNNClassifier, max_epochs=2, architecture_params={"width": 8, "depth": 2}, random_state=0
+)
+FOLDS = StratifiedGroupKFold(3, shuffle=True, random_state=0)
+
+
+def check_inner_splits(scores, lesion):
+    """No test lesion is in training, and no lesion of an inner validation split in its training part."""
+    for fold, classifier in enumerate(scores["estimator"]):
+        train, test = scores["indices"]["train"][fold], scores["indices"]["test"][fold]
+        held_out = train[classifier.validation_indices_]
+        assert len(held_out) > 0
+        assert not set(lesion[train]) & set(lesion[test])
+        assert not set(lesion[held_out]) & set(lesion[np.setdiff1d(train, held_out)])
+
+
+def test_cross_validate_with_stratified_group_k_fold(lesions, lesion_files):
+    scores = cross_validate(
+        Quick(image_size=16),
+        lesion_files,
+        lesions.target,
+        groups=lesions.groups,
+        cv=FOLDS,
+        scoring=["balanced_accuracy", "accuracy", "roc_auc_ovr"],
+        return_estimator=True,
+        return_indices=True,
+    )
+
+    assert np.isfinite(scores["test_roc_auc_ovr"]).all()
+    check_inner_splits(scores, lesions.groups)
+
+
+@pytest.mark.usefixtures("no_global_randomness")
+def test_two_runs_agree_bit_for_bit_alone_and_in_cross_validation(lesions):
+    def run():
+        return cross_val_predict(
+            Quick(),
+            lesions.images,
+            lesions.target,
+            groups=lesions.groups,
+            cv=FOLDS,
+            method="predict_proba",
+            params={"groups": lesions.groups},
+        )
+
+    first = run()
+    np.testing.assert_array_equal(first, run())
+    train, test = next(iter(FOLDS.split(lesions.images, lesions.target, lesions.groups)))
+    alone = Quick().fit(lesions.images[train], lesions.target[train], groups=lesions.groups[train])
+    np.testing.assert_array_equal(alone.predict_proba(lesions.images[test]), first[test])
+
+
+def test_loader_standardizer_and_classifier_in_a_pipeline(lesions, lesion_files):
+    pipeline = Pipeline(
+        [("load", ImageLoader(16)), ("standardize", ImageStandardizer()), ("classify", Quick(augmentation=None))]
+    )
+
+    predicted = cross_val_predict(pipeline, lesion_files, lesions.target, groups=lesions.groups, cv=FOLDS)
+
+    report = classification_report(lesions.target, predicted, output_dict=True, zero_division=0)
+    assert set(report) >= set(lesions.target_names)
+    display = ConfusionMatrixDisplay.from_predictions(lesions.target, predicted)
+    assert display.confusion_matrix.sum() == 168
+
+
+def test_an_augmenter_in_a_pipeline_changes_training_images_only(lesions):
+    steps = [("augment", LesionAugmenter(random_state=0)), ("classify", Quick(augmentation=None))]
+
+    pipeline = Pipeline(steps).fit(lesions.images, lesions.target, classify__groups=lesions.groups)
+
+    np.testing.assert_array_equal(
+        pipeline.predict_proba(lesions.images), pipeline[-1].predict_proba(lesions.images)
+    )
+    plain = Quick(augmentation=None).fit(lesions.images, lesions.target, groups=lesions.groups)
+    assert not np.array_equal(plain.predict_proba(lesions.images), pipeline.predict_proba(lesions.images))
+
+
+def test_grid_search_over_classifier_and_augmentation_parameters(lesions, lesion_files):
+    pipeline = make_pipeline(ImageLoader(16), Quick(augmentation=LesionAugmenter()))
+    grid = {
+        "lesioncnnclassifier__lr": [0.001, 0.01],
+        "lesioncnnclassifier__augmentation__rotation": [0, 45],
+        "imageloader__crop": ["center", None],
+    }
+    search = GridSearchCV(pipeline, grid, cv=FOLDS, scoring="balanced_accuracy", error_score="raise")
+
+    search.fit(lesion_files, lesions.target, groups=lesions.groups)
+
+    assert len(search.cv_results_["params"]) == 8
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.predict(lesion_files).shape == (168,)
+
+
+def test_imbalanced_learn_oversamples_paths_inside_the_fold(lesions, lesion_files):
+    rare = np.flatnonzero((lesions.target != "mel") | (np.cumsum(lesions.target == "mel") <= 8))
+    frame, y, lesion = lesion_files.iloc[rare], lesions.target[rare], lesions.groups[rare]
+    pipeline = ImbalancedPipeline(
+        [("oversample", RandomOverSampler(random_state=0)), ("classify", Quick(image_size=16, class_weight=None))]
+    )
+
+    scores = cross_validate(
+        pipeline,
+        frame,
+        y,
+        groups=lesion,
+        cv=FOLDS,
+        return_estimator=True,
+        return_indices=True,
+        error_score="raise",
+    )
+
+    for fold, fitted in enumerate(scores["estimator"]):
+        train = scores["indices"]["train"][fold]
+        drawn = train[fitted["oversample"].sample_indices_]
+        counts = np.unique(y[drawn], return_counts=True)[1]
+        assert (counts == counts.max()).all()
+        held_out = drawn[fitted["classify"].validation_indices_]
+        in_training = np.delete(drawn, fitted["classify"].validation_indices_)
+        assert not set(lesion[held_out]) & set(lesion[in_training])
+
+
+def test_a_support_vector_machine_through_the_same_loader(lesions, lesion_files):
+    machine = make_pipeline(ImageLoader(16), ImageFlattener(), StandardScaler(), SVC(class_weight="balanced"))
+
+    scores = cross_validate(
+        machine, lesion_files, lesions.target, groups=lesions.groups, cv=FOLDS, error_score="raise"
+    )
+
+    assert scores["test_score"].mean() > 1 / 7
+
+
+@pytest.mark.real_data
+def test_the_main_job_on_real_images(ham10000_subset):
+    """Two folds over some 700 real images by lesion: everything finite, nothing crosses, better than a guess."""
+    data, y, lesion = ham10000_subset.data, ham10000_subset.target, ham10000_subset.groups
+    scores = cross_validate(
+        LesionCNNClassifier(image_size=32, max_epochs=6, architecture_params={"width": 16}, random_state=0),
+        data,
+        y,
+        groups=lesion,
+        cv=StratifiedGroupKFold(2, shuffle=True, random_state=0),
+        scoring="balanced_accuracy",
+        return_estimator=True,
+        return_indices=True,
+        error_score="raise",
+    )
+
+    check_inner_splits(scores, lesion)
+    assert scores["test_score"].mean() > 0.25
+
+
+@pytest.mark.real_data
+def test_the_inner_split_of_every_fold_of_all_real_images_is_by_lesion(ham10000):
+    """All 10,015 rows and five folds, without training: the split is what is asked about."""
+    from skinclf.estimator._holdout import lesion_holdout
+
+    y, lesion = np.unique(ham10000.target, return_inverse=True)[1], ham10000.groups
+    folds = StratifiedGroupKFold(5, shuffle=True, random_state=0).split(y, y, lesion)
+    for train, test in folds:
+        inner_train, held_out = lesion_holdout(y[train], lesion[train], 0.1, seed=0)
+        assert not set(lesion[train][held_out]) & set(lesion[train][inner_train])
+        assert not set(lesion[test]) & set(lesion[train])
+        np.testing.assert_allclose(
+            np.bincount(y[train][held_out], minlength=7) / np.bincount(y[train]), 0.1, atol=0.03
+        )
+
+
+@pytest.mark.real_data
+def test_two_fits_on_real_images_agree_bit_for_bit(ham10000_subset):
+    def fit():
+        classifier = Quick(image_size=32)
+        classifier.fit(ham10000_subset.data, ham10000_subset.target)
+        return classifier.predict_proba(ham10000_subset.data)
+
+    np.testing.assert_array_equal(fit(), fit())
