@@ -1,0 +1,84 @@
+"""How groups reach ``fit``, so that a split that a model makes inside ``fit`` is by lesion too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sklearn import get_config
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.validation import has_fit_parameter
+
+from skinclf.evaluation._groups import Groups
+
+
+def add_groups(params: Mapping[str, Any] | None, estimator: Any, groups: Groups | None) -> dict[str, Any]:
+    """Add the groups to the parameters of ``fit``, if the estimator has a use for them.
+
+    They go to an estimator whose ``fit`` has a parameter `groups`, to the last step of a Pipeline if that is
+    one, and to the splitter of a grid search. They do not go
+
+    - to an estimator that receives a DataFrame and finds the column ``lesion_id`` in it by itself;
+    - through a Pipeline with a resampling step (imbalanced-learn), after which rows and groups no longer
+      match.
+
+    Parameters
+    ----------
+    params : mapping or None
+        What the caller passes to ``fit``; an entry for the groups in it is left alone.
+    estimator : classifier
+        Not fitted.
+    groups : Groups or None
+        The lesions.
+
+    Returns
+    -------
+    dict
+        A new dictionary.
+
+    Raises
+    ------
+    ValueError
+        If metadata routing is enabled and the estimator has not said whether it wants the groups.
+    """
+    added = dict(params or {})
+    if groups is None:
+        return added
+    final, prefix = last_step(estimator)
+    is_search = isinstance(final, BaseSearchCV)
+    if final is None or not (is_search or has_fit_parameter(final, "groups")):
+        return added
+    if get_config()["enable_metadata_routing"]:
+        if _requests_groups(estimator, final, is_search):
+            added.setdefault("groups", groups.values)
+    elif is_search or prefix or groups.source == "groups":
+        added.setdefault(f"{prefix}groups", groups.values)
+    return added
+
+
+def last_step(estimator: Any) -> tuple[Any, str]:
+    """Return the last step of a Pipeline and the prefix of its parameters of ``fit``.
+
+    Anything else is its own last step. The step is None if the rows that it is fitted on need not be the rows
+    that the Pipeline is given, or if there is nothing to fit.
+    """
+    prefix = ""
+    while isinstance(estimator, Pipeline):
+        if any(hasattr(step, "fit_resample") for _, step in estimator.steps):
+            return None, prefix
+        name, estimator = estimator.steps[-1]
+        prefix += f"{name}__"
+    return (estimator if hasattr(estimator, "fit") else None), prefix
+
+
+def _requests_groups(estimator: Any, final: Any, is_search: bool) -> bool:
+    if not is_search and get_routing_for_object(final).fit.requests.get("groups") is None:
+        name = type(final).__name__
+        raise ValueError(
+            f"Metadata routing is enabled, and {name}.fit takes groups, but nobody has said whether it should get "
+            f"them: call set_fit_request(groups=True) on the {name} (recommended: its inner split is then by "
+            "lesion), or set_fit_request(groups=False)."
+        )
+    return bool(get_routing_for_object(estimator).consumes(method="fit", params=["groups"]))
