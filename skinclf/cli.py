@@ -16,7 +16,8 @@ from skinclf.evaluation import cross_validate
 from skinclf.preprocessing import ImageLoader
 from skinclf.reporting import NOTICE, EvaluationReport, LesionConfusionDisplay, TrainingHistoryDisplay
 
-_PAINTED_EPOCHS = 12
+_PAINTED = {"max_epochs": 18, "batch_size": 32, "lr": 0.003}
+"""For a thousand painted images instead of ten thousand photos: fewer, so smaller batches and larger steps."""
 _DEFAULT_OUTPUT = Path("skinclf_demo")
 _FILES = ("report.html", "report.json", "confusion_matrix.png", "training_curves.png")
 
@@ -67,10 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--output", type=Path, help=f"folder to write to (default: {_DEFAULT_OUTPUT})")
     demo.add_argument("--overwrite", action="store_true", help="replace files that are in --output already")
     demo.add_argument("--folds", type=int, default=5, help="number of folds (default: 5)")
-    demo.add_argument(
-        "--epochs", type=int, help="epochs a fold at most (default: 12 on painted images, else the classifier's)"
-    )
-    demo.add_argument("--lesions", type=int, default=560, help="number of painted lesions (default: 560)")
+    demo.add_argument("--epochs", type=int, help="epochs a fold at most (default: 18 on painted images, else 50)")
+    demo.add_argument("--lesions", type=int, default=700, help="number of painted lesions (default: 700)")
     demo.add_argument("--seed", type=int, default=0, help="random state of folds and network (default: 0)")
     demo.set_defaults(run=_demo)
     return parser
@@ -86,10 +85,10 @@ def _demo(options: argparse.Namespace) -> None:
 
     started = time.perf_counter()
     classifier = LesionCNNClassifier(random_state=options.seed, verbose=1)
-    epochs = options.epochs
-    if epochs is None:
-        epochs = _PAINTED_EPOCHS if "images" in lesions else classifier.max_epochs
-    classifier.set_params(max_epochs=epochs)
+    if "images" in lesions:
+        classifier.set_params(**_PAINTED)
+    if options.epochs is not None:
+        classifier.set_params(max_epochs=options.epochs)
     result = cross_validate(
         classifier,
         images,
