@@ -28,6 +28,11 @@ from torch.nn.functional import cross_entropy
 
 from skinclf.models import lesion_cnn
 
+TITLE = "lesion_cnn beside the notebooks' network"
+DESCRIPTION = (
+    "Both networks trained in the same way on four fifths of the lesions of HAM10000 at 64 × 64 pixels, scored on "
+    "the last fifth; 95 % intervals over lesions."
+)
 SHAPE = (64, 64, 3)
 NOTEBOOK_LR = 0.0005
 NETWORKS = {"lesion_cnn": lesion_cnn, "notebook": notebook_network}
@@ -122,7 +127,8 @@ def main() -> None:
 
     speed = measure_speed(options.rounds, options.seconds)
     print(json.dumps(speed, indent=2), flush=True)
-    results = {"speed": speed, "rows": measure_scores(options.epochs) if options.score else []}
+    results = {"title": TITLE, "description": DESCRIPTION, "speed": speed, "epochs": options.epochs}
+    results["rows"] = measure_scores(options.epochs) if options.score else []
     if options.output:
         from skinclf.reporting._provenance import collect_provenance
 

@@ -130,8 +130,9 @@ def _demo_images(options: argparse.Namespace) -> tuple[Any, Any, str]:
     """Return the data set, its images as one uint8 array, and what they are in a sentence."""
     if options.data is None and "SKINCLF_DATA" not in os.environ:
         lesions = make_lesions(options.lesions, images_per_lesion=2, random_state=options.seed)
-        count = f"{len(lesions.target)} painted images of {options.lesions} lesions (make_lesions)"
-        return lesions, lesions.images, f"{count}. Real images: set SKINCLF_DATA, or pass --data."
+        print("Painted images, not real ones. For HAM10000 set SKINCLF_DATA, or pass --data.")
+        description = f"Painted images of {options.lesions} lesions, drawn by make_lesions; not medical data."
+        return lesions, lesions.images, description
     lesions = load_ham10000(options.data)
     images = ImageLoader(64, n_jobs=-1).transform(lesions.data)
     return lesions, images, f"HAM10000 at 64 × 64 pixels: {len(images)} images, decoded once."
