@@ -63,7 +63,8 @@ def no_global_randomness() -> None:
     """Fail if the test changes the state of NumPy's or torch's global generator."""
     import torch
 
-    before = (np.random.get_state()[1].copy(), torch.random.get_rng_state())  # noqa: NPY002
+    numpy_before, torch_before = np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
     yield
-    np.testing.assert_array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
-    assert torch.equal(torch.random.get_rng_state(), before[1])
+    for now, before in zip(np.random.get_state(), numpy_before, strict=True):  # noqa: NPY002
+        np.testing.assert_array_equal(now, before)
+    assert torch.equal(torch.random.get_rng_state(), torch_before)

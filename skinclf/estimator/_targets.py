@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils import compute_class_weight
+from sklearn.utils import assert_all_finite, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, column_or_1d
 
@@ -31,7 +32,7 @@ def encode_labels(y: Any, n_images: int) -> tuple[NDArray[Any], NDArray[np.intp]
     Raises
     ------
     ValueError
-        If there are no labels, too many or too few, real numbers, or one class only.
+        If there are no labels, too many or too few, missing ones, real numbers, or one class only.
 
     Examples
     --------
@@ -47,6 +48,10 @@ def encode_labels(y: Any, n_images: int) -> tuple[NDArray[Any], NDArray[np.intp]
             "X and y must have as many rows; Found input variables with inconsistent numbers of samples: "
             f"{[n_images, len(y)]}"
         )
+    missing = np.flatnonzero(pd.isna(y))
+    if missing.size:
+        raise ValueError(f"y must hold a label for every image; it is missing in rows {missing[:5].tolist()}.")
+    assert_all_finite(y, input_name="y")
     check_classification_targets(y)
     classes, labels = np.unique(y, return_inverse=True)
     if len(classes) < 2:

@@ -127,7 +127,7 @@ def test_progress_is_shown_on_standard_error_on_demand(lesions, capsys):
 
     shown = capsys.readouterr()
     assert "2/2" in shown.err
-    assert "balanced accuracy=" in shown.err
+    assert "valid loss=" in shown.err
     assert shown.out == ""
 
 
