@@ -17,7 +17,17 @@ def _no_real_data(monkeypatch, tmp_path):
 
 
 def test_the_demo_prints_a_report_and_writes_all_its_files(tmp_path, capsys):
-    command = ["demo", "--lesions", "42", "--folds", "2", "--epochs", "1", "--output", str(tmp_path / "new" / "demo")]
+    command = [
+        "demo",
+        "--lesions",
+        "42",
+        "--folds",
+        "2",
+        "--epochs",
+        "1",
+        "--output",
+        str(tmp_path / "new" / "demo"),
+    ]
 
     assert main(command) == 0
 

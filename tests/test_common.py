@@ -25,8 +25,8 @@ ESTIMATORS = [
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {
     "LesionCNNClassifier": {
         "check_sample_weight_equivalence_on_dense_data": (
-            "A network that is trained on shuffled batches sees a repeated row in other batches than a row of weight "
-            "two; only the expected gradient is the same."
+            "A network that is trained on shuffled batches sees a repeated row in other batches than a row of "
+            "weight two; only the expected gradient is the same."
         ),
     },
 }

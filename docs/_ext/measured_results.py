@@ -1,0 +1,141 @@
+"""The directive ``measured-results``: tables of what the files in docs/results say, and of nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+NOTHING_YET = "No results have been committed yet."
+PER_CLASS = ("sensitivity", "specificity", "ppv", "npv", "roc_auc", "support")
+HEADERS = {"ppv": "PPV", "npv": "NPV", "roc_auc": "ROC AUC", "fit_seconds": "training (s)"}
+FOLD = ("balanced_accuracy", "accuracy", "test_images", "test_lesions", "best_epoch", "epochs", "fit_seconds")
+FIGURES = (("_confusion_matrix.png", "Confusion matrix"), ("_training_curves.png", "Curves of training"))
+
+
+class MeasuredResults(SphinxDirective):
+    """Show every results/*.json: figures with intervals, classes, folds, protocol, provenance, figures drawn."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the sections; a sentence where there are no files."""
+        folder = Path(self.env.srcdir) / "results"
+        files = sorted(folder.glob("*.json"))
+        for file in files:
+            self.env.note_dependency(str(file))
+        lines = [line for file in files for line in result_page(file)] or [NOTHING_YET]
+        section = nodes.section()
+        section.document = self.state.document
+        content = StringList(lines, source=str(folder))
+        self.state.nested_parse(content, self.content_offset, section, match_titles=True)
+        return section.children
+
+
+def result_page(file: Path) -> list[str]:
+    """Return one result as lines of reStructuredText."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    title = content["title"]
+    details = {"date": content["date"], **content["machine"], **content["versions"]}
+    run = f"**Run.** ``{content['command']}``, {', '.join(f'{name} {value}' for name, value in details.items())}."
+    body = networks(content) if "rows" in content else evaluation(content, file)
+    return [title, "-" * len(title), "", content["description"], "", *body, run, ""]
+
+
+def networks(content: dict[str, Any]) -> list[str]:
+    """Return a comparison of networks that were trained in the same way."""
+    speed = content["speed"]
+    names = [
+        "network",
+        "balanced accuracy",
+        "accuracy",
+        "epochs",
+        "learning rate",
+        "images a second",
+        "parameters",
+    ]
+    rows = [
+        [
+            row["network"],
+            *(with_interval(row[key], *row[f"{key}_interval"]) for key in ("balanced_accuracy", "accuracy")),
+            row["epochs"],
+            row["lr"],
+            number(speed["images_a_second"][row["network"]]),
+            number(speed["parameters"][row["network"]]),
+        ]
+        for row in content["rows"]
+    ]
+    ratio = (
+        f"The median of {speed['rounds']} rounds of training with {speed['threads']} threads; the ratio of the speeds "
+        f"is {speed['ratio_median']}, and {speed['ratio_lowest']} in the least favourable round."
+    )
+    return [*table(names, rows), ratio, ""]
+
+
+def evaluation(content: dict[str, Any], file: Path) -> list[str]:
+    """Return the content of an evaluation report: figures, classes, folds, protocol."""
+    lines = []
+    for warning in content["warnings"]:
+        lines += [f".. warning:: {warning}", ""]
+    lines += table(["", "balanced accuracy", "accuracy"], overall_rows(content))
+    labels = [name for name in PER_CLASS if any(name in values for values in content["classes"].values())]
+    rows = [[label, *(number(values[name]) for name in labels)] for label, values in content["classes"].items()]
+    lines += ["**Classes.**", "", *table(["", *map(header, labels)], rows)]
+    for suffix, caption in FIGURES:
+        if file.with_name(file.stem + suffix).exists():
+            lines += [f".. figure:: /results/{file.stem}{suffix}", f"   :alt: {caption}", "   :width: 80%"]
+            lines += ["", f"   {caption}.", ""]
+    if content["folds"]:
+        keys = [key for key in FOLD if key in content["folds"][0]]
+        rows = [[fold["fold"] + 1, *(number(fold[key]) for key in keys)] for fold in content["folds"]]
+        lines += ["**Folds.**", "", *table(["fold", *map(header, keys)], rows)]
+    return [*lines, "**Protocol.**", "", *(f"- {sentence}" for sentence in content["protocol"]), ""]
+
+
+def overall_rows(content: dict[str, Any]) -> list[list[str]]:
+    """Return the figures with their intervals, and what models score that look at no image."""
+    names = ("balanced_accuracy", "accuracy")
+    intervals = [content["intervals"][name] for name in names]
+    measured = [with_interval(i["estimate"], i["low"], i["high"]) for i in intervals]
+    confidence = f"this model, with {100 * intervals[0]['confidence']:g} % interval"
+    null = content["null_models"].items()
+    return [
+        [confidence, *measured],
+        *([f"“{label}”", *(number(row[name]) for name in names)] for label, row in null),
+    ]
+
+
+def with_interval(estimate: float, low: float, high: float) -> str:
+    """Return a figure with its interval."""
+    return f"**{estimate:.3f}** ({low:.3f}–{high:.3f})"
+
+
+def header(name: str) -> str:
+    """Return a column's name in words."""
+    return HEADERS.get(name, name.replace("_", " "))
+
+
+def number(value: float | int | None) -> str:
+    """Return three digits after the point for shares, one for seconds, none for counts."""
+    if value is None:
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.3f}" if value <= 1 else f"{value:.1f}"
+
+
+def table(names: list[str], rows: list[list[Any]]) -> list[str]:
+    """Return a list-table."""
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in [names, *rows]:
+        lines += [f"   {'* -' if column == 0 else '  -'} {cell}".rstrip() for column, cell in enumerate(row)]
+    return [*lines, ""]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directive."""
+    app.add_directive("measured-results", MeasuredResults)
+    return {"version": "1", "parallel_read_safe": True}
