@@ -21,7 +21,7 @@ from PIL import Image
 
 from skinclf.datasets import make_lesions
 
-lesions = make_lesions(280, images_per_lesion=2, image_size=48, class_weights="ham10000", random_state=0)
+lesions = make_lesions(240, images_per_lesion=2, image_size=48, class_weights="ham10000", random_state=0)
 folder = tempfile.TemporaryDirectory(prefix="skinclf_example_")
 paths = [Path(folder.name) / f"{image_id}.png" for image_id in lesions.frame["image_id"]]
 for path, image in zip(paths, lesions.images, strict=True):

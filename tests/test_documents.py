@@ -63,6 +63,15 @@ def test_the_economy_that_is_claimed_was_measured():
     assert rows["lesion_cnn"]["balanced_accuracy"] >= rows["notebook"]["balanced_accuracy"]
 
 
+def test_painted_lesions_are_learnable_and_not_trivial():
+    rows = {row["model"]: row for row in result("make_lesions")["rows"]}
+    network = rows.pop("lesion_cnn")
+
+    assert network["lowest_fold"] > 0.9
+    assert len(rows) == 2
+    assert all(row["balanced_accuracy"] < 0.7 for row in rows.values())
+
+
 def test_the_cross_validation_was_of_all_images_and_by_lesion():
     content = result("ham10000_cross_validation")
 

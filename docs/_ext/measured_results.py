@@ -41,7 +41,12 @@ def result_page(file: Path) -> list[str]:
     title = content["title"]
     details = {"date": content["date"], **content["machine"], **content["versions"]}
     run = f"**Run.** ``{content['command']}``, {', '.join(f'{name} {value}' for name, value in details.items())}."
-    body = networks(content) if "rows" in content else evaluation(content, file)
+    if "speed" in content:
+        body = networks(content)
+    elif "rows" in content:
+        body = models(content)
+    else:
+        body = evaluation(content, file)
     return [title, "-" * len(title), "", content["description"], "", *body, run, ""]
 
 
@@ -69,10 +74,23 @@ def networks(content: dict[str, Any]) -> list[str]:
         for row in content["rows"]
     ]
     ratio = (
-        f"The median of {speed['rounds']} rounds of training with {speed['threads']} threads; the ratio of the speeds "
-        f"is {speed['ratio_median']}, and {speed['ratio_lowest']} in the least favourable round."
+        f"Speeds are medians of {speed['rounds']} rounds of training, {speed['threads']} threads; their ratio is "
+        f"{speed['ratio_median']}, and {speed['ratio_lowest']} in the least favourable round."
     )
     return [*table(names, rows), ratio, ""]
+
+
+def models(content: dict[str, Any]) -> list[str]:
+    """Return a comparison of models on the same folds."""
+    rows = [
+        [
+            row["model"],
+            with_interval(row["balanced_accuracy"], *row["balanced_accuracy_interval"]),
+            number(row["lowest_fold"]),
+        ]
+        for row in content["rows"]
+    ]
+    return table(["model", "balanced accuracy", "lowest fold"], rows)
 
 
 def evaluation(content: dict[str, Any], file: Path) -> list[str]:
