@@ -88,7 +88,7 @@ table.round(3)
 # accuracy counts images, and most of them are ``nv``. The sensitivities say who gains and who pays.
 #
 # Weights and copies ask the network for the same thing, but do not do the same. With weights, a batch holds a
-# ``df`` once in a while, and then with a weight of 12; with copies it holds some in every batch, each augmented
+# ``df`` once in a while, and then with a weight of 11; with copies it holds some in every batch, each augmented
 # in its own way. Which is better on your images is to be measured, by lesion; and which of two models is the
 # better one, if one finds more melanomas and the other raises fewer alarms, no software knows.
 

@@ -113,7 +113,7 @@ def _read_frame(X: pd.DataFrame) -> ImageInput:
         raise ValueError(
             "X is a DataFrame without a column 'image' that holds the paths of the images, and its columns "
             f"{not_numeric[:5]} are not numbers, so that it cannot hold flattened images either. "
-            f"Its columns are {[str(name) for name in X.columns[:10]]}."
+            f"Its columns are {[str(name) for name in X.columns[:10]]}. Rename the one with the paths to 'image'."
         )
     return ImageInput(rows=X)
 

@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
+        _check_numbers(options)
         options.run(options)
     except (ValueError, OSError) as error:
         print(f"skinclf: {error}", file=sys.stderr)
@@ -69,10 +70,20 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--overwrite", action="store_true", help="replace files that are in --output already")
     demo.add_argument("--folds", type=int, default=5, help="number of folds (default: 5)")
     demo.add_argument("--epochs", type=int, help="epochs a fold at most (default: 18 on painted images, else 50)")
-    demo.add_argument("--lesions", type=int, default=700, help="number of painted lesions (default: 700)")
+    demo.add_argument("--lesions", type=int, help="number of painted lesions (default: 700)")
     demo.add_argument("--seed", type=int, default=0, help="random state of folds and network (default: 0)")
     demo.set_defaults(run=_demo)
     return parser
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    """Refuse numbers that would fail later, by the names that the user typed."""
+    for name, lowest in [("folds", 2), ("epochs", 1), ("lesions", 7), ("seed", 0)]:
+        value = getattr(options, name)
+        if value is not None and value < lowest:
+            raise ValueError(f"--{name} must be at least {lowest}; got {value}.")
+    if options.lesions is not None and options.data is not None:
+        raise ValueError("--lesions is for painted images; it cannot be combined with --data.")
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -102,7 +113,6 @@ def _demo(options: argparse.Namespace) -> None:
     )
     print(f"\n{report}\n")
 
-    output.mkdir(parents=True, exist_ok=True)
     for name in _FILES[:2]:
         report.save(output / name, overwrite=True)
     figures = [
@@ -117,21 +127,26 @@ def _demo(options: argparse.Namespace) -> None:
 def _check_output(output: Path | None, *, overwrite: bool) -> Path:
     """Refuse to replace files before the work begins, not after it; the default folder is the demo's own."""
     if output is None:
-        return _DEFAULT_OUTPUT
+        output, overwrite = _DEFAULT_OUTPUT, True
     existing = [name for name in _FILES if (output / name).exists()]
     if existing and not overwrite:
         raise FileExistsError(
             f"{output} has {', '.join(existing)} already. Pass --overwrite, or another --output."
         )
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"--output {output} cannot be a folder to write to: {error.strerror}.") from error
     return output
 
 
 def _demo_images(options: argparse.Namespace) -> tuple[Any, Any, str]:
     """Return the data set, its images as one uint8 array, and what they are in a sentence."""
     if options.data is None and "SKINCLF_DATA" not in os.environ:
-        lesions = make_lesions(options.lesions, images_per_lesion=2, random_state=options.seed)
+        n_lesions = options.lesions or 700
+        lesions = make_lesions(n_lesions, images_per_lesion=2, random_state=options.seed)
         print("Painted images, not real ones. For HAM10000 set SKINCLF_DATA, or pass --data.")
-        description = f"Painted images of {options.lesions} lesions, drawn by make_lesions; not medical data."
+        description = f"Painted images of {n_lesions} lesions, drawn by make_lesions; not medical data."
         return lesions, lesions.images, description
     lesions = load_ham10000(options.data)
     images = ImageLoader(64, n_jobs=-1).transform(lesions.data)

@@ -78,3 +78,20 @@ def test_version_and_help(option, capsys):
 
     assert stopped.value.code == 0
     assert (__version__ if option == "--version" else "not a medical") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--folds", "1"], "--folds must be at least 2; got 1"),
+        (["--epochs", "0"], "--epochs must be at least 1; got 0"),
+        (["--lesions", "70", "--data", "."], "--lesions is for painted images"),
+        (["--output", "taken"], "--output taken cannot be a folder to write to"),
+    ],
+)
+def test_wrong_options_are_refused_before_the_work_begins(tmp_path, capsys, options, message):
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
+
+    assert main(["demo", *options]) == 1
+
+    assert message in capsys.readouterr().err

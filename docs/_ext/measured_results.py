@@ -13,7 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 
 NOTHING_YET = "No results have been committed yet."
 PER_CLASS = ("sensitivity", "specificity", "ppv", "npv", "roc_auc", "support")
-HEADERS = {"ppv": "PPV", "npv": "NPV", "roc_auc": "ROC AUC", "fit_seconds": "training (s)"}
+HEADERS = {"ppv": "PPV", "npv": "NPV", "roc_auc": "ROC AUC", "lr": "learning rate", "fit_seconds": "training (s)"}
 FOLD = ("balanced_accuracy", "accuracy", "test_images", "test_lesions", "best_epoch", "epochs", "fit_seconds")
 FIGURES = (("_confusion_matrix.png", "Confusion matrix"), ("_training_curves.png", "Curves of training"))
 
@@ -41,56 +41,34 @@ def result_page(file: Path) -> list[str]:
     title = content["title"]
     details = {"date": content["date"], **content["machine"], **content["versions"]}
     run = f"**Run.** ``{content['command']}``, {', '.join(f'{name} {value}' for name, value in details.items())}."
-    if "speed" in content:
-        body = networks(content)
-    elif "rows" in content:
-        body = models(content)
-    else:
-        body = evaluation(content, file)
+    body = comparison(content) if "rows" in content else evaluation(content, file)
     return [title, "-" * len(title), "", content["description"], "", *body, run, ""]
 
 
-def networks(content: dict[str, Any]) -> list[str]:
-    """Return a comparison of networks that were trained in the same way."""
+def comparison(content: dict[str, Any]) -> list[str]:
+    """Return a table of models, a row each, and the sentence on their speed, if it was measured."""
+    keys = [key for key in content["rows"][0] if not key.endswith("_interval")]
+    rows = [[cell(row, key) for key in keys] for row in content["rows"]]
+    lines = table([header(key) for key in keys], rows)
+    if "speed" not in content:
+        return lines
     speed = content["speed"]
-    names = [
-        "network",
-        "balanced accuracy",
-        "accuracy",
-        "epochs",
-        "learning rate",
-        "images a second",
-        "parameters",
-    ]
-    rows = [
-        [
-            row["network"],
-            *(with_interval(row[key], *row[f"{key}_interval"]) for key in ("balanced_accuracy", "accuracy")),
-            row["epochs"],
-            row["lr"],
-            number(speed["images_a_second"][row["network"]]),
-            number(speed["parameters"][row["network"]]),
-        ]
-        for row in content["rows"]
-    ]
-    ratio = (
-        f"Speeds are medians of {speed['rounds']} rounds of training, {speed['threads']} threads; their ratio is "
-        f"{speed['ratio_median']}, and {speed['ratio_lowest']} in the least favourable round."
+    each = "; ".join(
+        f"{name}: {number(speed['images_a_second'][name])} images a second, {number(parameters)} parameters"
+        for name, parameters in speed["parameters"].items()
     )
-    return [*table(names, rows), ratio, ""]
+    ratio = (
+        f"{speed['ratio_median']}, and {speed['ratio_lowest']} in the least favourable of {speed['rounds']} rounds"
+    )
+    return [*lines, f"**Training, {speed['threads']} threads.** {each}. The ratio of the speeds is {ratio}.", ""]
 
 
-def models(content: dict[str, Any]) -> list[str]:
-    """Return a comparison of models on the same folds."""
-    rows = [
-        [
-            row["model"],
-            with_interval(row["balanced_accuracy"], *row["balanced_accuracy_interval"]),
-            number(row["lowest_fold"]),
-        ]
-        for row in content["rows"]
-    ]
-    return table(["model", "balanced accuracy", "lowest fold"], rows)
+def cell(row: dict[str, Any], key: str) -> str:
+    """Return a value of a row, with its interval where it has one."""
+    value = row[key]
+    if f"{key}_interval" in row:
+        return with_interval(value, *row[f"{key}_interval"])
+    return value if isinstance(value, str) else number(value)
 
 
 def evaluation(content: dict[str, Any], file: Path) -> list[str]:
@@ -137,11 +115,13 @@ def header(name: str) -> str:
 
 
 def number(value: float | int | None) -> str:
-    """Return three digits after the point for shares, one for seconds, none for counts."""
+    """Return three digits after the point for shares, one for seconds, none for counts, all for learning rates."""
     if value is None:
         return "–"
     if isinstance(value, int):
         return f"{value:,}"
+    if 0 < value < 0.01:
+        return f"{value:g}"
     return f"{value:.3f}" if value <= 1 else f"{value:.1f}"
 
 

@@ -11,7 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.validation import check_is_fitted
 
 from skinclf._random import RandomStateLike
@@ -78,7 +83,7 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         ``"light"`` its flips and quarter turns only, ``"strong"`` wider ranges and erasing.
     class_weight : "balanced", dict or None, default="balanced"
         Weight of each class in the loss. ``"balanced"`` gives every class the same total weight, as in
-        scikit-learn; a dict has a weight for each label.
+        scikit-learn; a dict has a weight, 0 or more, for each label that is not to weigh 1.
     optimizer : {"adamw", "sgd"} or torch.optim.Optimizer class, default="adamw"
         ``"sgd"`` has a Nesterov momentum of 0.9.
     lr : float, default=0.002
@@ -237,7 +242,7 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> Self:
         """Train the network.
 
         Parameters
@@ -245,7 +250,7 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         X : DataFrame with a column ``image``, paths, or array of images
             The image contract: paths as a DataFrame (with ``lesion_id``, if known), list, Series or array; pixels
             as ``(n_images, height, width, channels)`` or ``(n_images, n_features)``, uint8 in 0–255 or float in
-            0–1; standardised floats are taken too.
+            0–1. Standardised floats are taken too, and rows of floats on any scale.
         y : array-like of shape (n_images,)
             Labels of any type that scikit-learn accepts.
         groups : array-like of shape (n_images,), default=None
@@ -330,9 +335,13 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         return labels
 
     def _check_parameters(self) -> None:
-        validate_parameter_constraints(
-            self._parameter_constraints, self.get_params(deep=False), "LesionCNNClassifier"
-        )
+        try:
+            validate_parameter_constraints(
+                self._parameter_constraints, self.get_params(deep=False), "LesionCNNClassifier"
+            )
+        except InvalidParameterError as error:
+            # scikit-learn's functions would put their own name into a message of this type.
+            raise ValueError(str(error)) from error
         if isinstance(self.augmentation, LesionAugmenter):
             self.augmentation.check_parameters()
 

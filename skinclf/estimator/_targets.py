@@ -55,7 +55,9 @@ def encode_labels(y: Any, n_images: int) -> tuple[NDArray[Any], NDArray[np.intp]
     check_classification_targets(y)
     classes, labels = np.unique(y, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"y holds one class only ({classes[0]!r}); a classifier needs at least two classes.")
+        raise ValueError(
+            f"y holds one class only ({classes.tolist()[0]!r}); a classifier needs at least two classes."
+        )
     return classes, labels.astype(np.intp)
 
 
@@ -97,6 +99,9 @@ def image_weights(
         unknown = [label for label in class_weight if label not in classes]
         if unknown:
             raise ValueError(f"class_weight names {unknown}, but the classes of y are {classes.tolist()}.")
+        negative = [label for label, value in class_weight.items() if not value >= 0]
+        if negative:
+            raise ValueError(f"The weights of class_weight must be 0 or more; those of {negative} are not.")
         by_class = np.array([class_weight.get(label, 1.0) for label in classes.tolist()], dtype=np.float64)
     else:
         by_class = compute_class_weight(class_weight, classes=np.arange(len(classes)), y=labels[training])

@@ -14,7 +14,7 @@ from sklearn.base import is_classifier
 
 from skinclf._random import RandomStateLike
 from skinclf.evaluation._confusion import as_labels
-from skinclf.evaluation._fit_params import add_groups
+from skinclf.evaluation._fit_params import add_groups, check_search
 from skinclf.evaluation._groups import count_rows, resolve_groups
 from skinclf.evaluation._leakage import OnLeakage, find_leaks, leakage_frame, report_leaks
 from skinclf.evaluation._out_of_fold import RecordingScorer, assemble, take_record
@@ -155,7 +155,8 @@ def cross_validate(
     Raises
     ------
     LeakageError
-        If a fold trains on a lesion, or a row, that it tests, unless ``on_leakage="warn"``.
+        If a fold trains on a lesion, or a row, that it tests, or if `estimator` is a search whose own folds do,
+        unless ``on_leakage="warn"``.
     ValueError
         If lengths differ, a label or a lesion is missing, there is one class only, a class has fewer lesions
         than there are folds, or a row is tested twice. An error in ``fit`` is raised, and never turned into a
@@ -210,6 +211,7 @@ def cross_validate(
     splits, description = make_splits(cv, X, labels, lesions, random_state=random_state)
     leaks = find_leaks(splits, lesions, n_rows)
     report_leaks(leaks, lesions, on_leakage)
+    check_search(estimator, labels, lesions, on_leakage)
     raw = model_selection.cross_validate(
         estimator,
         X,

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
+from numpy.typing import NDArray
 from sklearn import get_config
+from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
 from skinclf.evaluation._groups import Groups
+from skinclf.evaluation._leakage import LeakageError, LeakageWarning, OnLeakage, find_leaks
 
 
 def add_groups(params: Mapping[str, Any] | None, estimator: Any, groups: Groups | None) -> dict[str, Any]:
@@ -56,6 +62,52 @@ def add_groups(params: Mapping[str, Any] | None, estimator: Any, groups: Groups 
     elif is_search or prefix or groups.source == "groups":
         added.setdefault(f"{prefix}groups", groups.values)
     return added
+
+
+def check_search(estimator: Any, labels: NDArray[Any], groups: Groups | None, on_leakage: OnLeakage) -> None:
+    """Refuse a grid search whose own folds are by image: it would choose parameters by a leaky score.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Not fitted. Nothing happens unless it is a search, or a Pipeline that ends in one.
+    labels : ndarray of shape (n_rows,)
+        What the folds are stratified by.
+    groups : Groups or None
+        The lesions; nothing can be said without them.
+    on_leakage : {"raise", "warn"}
+        What to do.
+
+    Raises
+    ------
+    LeakageError
+        If lesions straddle the folds of the search, and `on_leakage` is ``"raise"``.
+
+    Warns
+    -----
+    LeakageWarning
+        The same, with ``"warn"``.
+    """
+    search, _ = last_step(estimator)
+    if groups is None or not isinstance(search, BaseSearchCV):
+        return
+    if not hasattr(search.cv, "split") and not isinstance(search.cv, Integral | None):
+        return  # row numbers of one training part, which mean nothing for another
+    splitter = copy.deepcopy(check_cv(search.cv, labels, classifier=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "the groups parameter is ignored": that is the question
+        splits = list(splitter.split(labels, labels, groups.codes))
+    leaks = find_leaks(splits, groups, labels.size)
+    if not leaks:
+        return
+    message = (
+        f"The {type(search).__name__} inside draws its own folds with {type(splitter).__name__}, which tears "
+        f"{leaks[0].n_groups:,} lesions apart in its first fold, so that it would choose parameters by a "
+        f"flattered score. Give it cv=StratifiedGroupKFold({len(splits)})"
+    )
+    if on_leakage == "raise":
+        raise LeakageError(f"{message}, or pass on_leakage='warn'.")
+    warnings.warn(f"{message}.", LeakageWarning, stacklevel=3)
 
 
 def last_step(estimator: Any) -> tuple[Any, str]:

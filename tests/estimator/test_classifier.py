@@ -215,11 +215,12 @@ def test_augmentation_is_on_by_default_and_its_parameters_are_searchable(lesions
 def test_a_class_of_weight_zero_is_not_learnt(lesions):
     images, y, groups = lesions.images, lesions.target, lesions.groups
 
-    without_nv = Quick(max_epochs=4, monitor="valid_loss", class_weight={"nv": 0.0}).fit(images, y, groups)
+    without_nv = Quick(max_epochs=4, monitor="valid_loss", class_weight={"nv": 0.0})
+    without_nv.fit(images, y, groups=groups)
     only_nv = Quick(max_epochs=4, monitor="valid_loss", class_weight=None, lr=0.01)
-    only_nv.fit(images, y, groups, sample_weight=np.where(y == "nv", 1.0, 1e-4))
+    only_nv.fit(images, y, groups=groups, sample_weight=np.where(y == "nv", 1.0, 1e-4))
 
-    with_nv = Quick(max_epochs=4, monitor="valid_loss").fit(images, y, groups)
+    with_nv = Quick(max_epochs=4, monitor="valid_loss").fit(images, y, groups=groups)
     assert without_nv.predict_proba(images)[:, 5].mean() < with_nv.predict_proba(images)[:, 5].mean() - 0.01
     assert (only_nv.predict(images) == "nv").mean() > 0.9
 
@@ -378,6 +379,10 @@ def test_files_for_a_classifier_of_strips_are_refused(lesion_files):
         ({"augmentation": "heavy"}, "'augmentation' parameter .* instance of .*LesionAugmenter.*Got 'heavy'"),
         ({"augmentation": LesionAugmenter(zoom=-1)}, "'zoom' parameter of LesionAugmenter"),
         ({"class_weight": {"nevus": 2}}, r"class_weight names \['nevus'\], but the classes of y are \['akiec'"),
+        (
+            {"class_weight": {"mel": -1.0}},
+            r"weights of class_weight must be 0 or more; those of \['mel'\] are not",
+        ),
         ({"random_state": "seed"}, "'random_state' parameter"),
         ({"device": "abacus"}, "device='abacus' cannot be used on this machine"),
         ({"mixed_precision": True, "device": "cpu"}, "mixed_precision=True needs a GPU with bfloat16"),

@@ -18,6 +18,8 @@ from sklearn.utils import Bunch
 
 from skinclf import LesionCNNClassifier
 from skinclf.augmentation import LesionAugmenter
+from skinclf.evaluation import LeakageError
+from skinclf.evaluation import cross_validate as lesion_cross_validate
 from skinclf.preprocessing import ImageFlattener, ImageLoader, ImageStandardizer
 
 Quick = functools.partial(
@@ -164,6 +166,23 @@ def test_a_support_vector_machine_through_the_same_loader(collection):
     )
 
     assert scores["test_score"].mean() > 1 / 7
+
+
+def test_a_search_inside_a_cross_validation_must_split_by_lesion_too(lesion_files, lesions):
+    grid = {"lr": [0.001, 0.01]}
+    by_image = GridSearchCV(Quick(image_size=16, max_epochs=1), grid, cv=2)
+    with pytest.raises(
+        LeakageError, match=r"GridSearchCV inside draws .* StratifiedKFold.*StratifiedGroupKFold\(2\)"
+    ):
+        lesion_cross_validate(by_image, lesion_files, lesions.target, cv=2)
+
+    by_lesion = GridSearchCV(Quick(image_size=16, max_epochs=1), grid, cv=StratifiedGroupKFold(2))
+    assert lesion_cross_validate(by_lesion, lesion_files, lesions.target, cv=2).scores.shape == (2, 2)
+
+
+def test_a_wrong_parameter_is_named_with_the_class_that_has_it(lesion_files, lesions):
+    with pytest.raises(ValueError, match="'max_epochs' parameter of LesionCNNClassifier"):
+        lesion_cross_validate(Quick(max_epochs=0), lesion_files, lesions.target, cv=2)
 
 
 @pytest.mark.real_data

@@ -12,11 +12,11 @@ from imblearn.over_sampling import RandomOverSampler
 from imblearn.pipeline import make_pipeline as make_resampling_pipeline
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from skinclf.evaluation import cross_validate
+from skinclf.evaluation import LeakageError, LeakageWarning, cross_validate
 
 
 class GroupAware(ClassifierMixin, BaseEstimator):
@@ -108,11 +108,24 @@ def test_groups_reach_the_splitter_of_a_search(data: Any) -> None:
     assert cross_validate(search, X, y, groups=lesion).n_folds == 5  # GroupKFold would refuse to go without
 
 
-def test_a_search_that_ignores_groups_says_so(data: Any) -> None:
+@pytest.mark.filterwarnings("ignore:The groups parameter is ignored")
+@pytest.mark.parametrize("cv", [2, KFold(2, shuffle=True, random_state=0)])
+def test_a_search_that_ignores_groups_is_refused(data: Any, cv: Any) -> None:
     X, y, lesion = data
-    search = GridSearchCV(LogisticRegression(), {"C": [1.0]}, cv=2)
-    with pytest.warns(UserWarning, match=r"groups parameter is ignored by StratifiedKFold"):
+    search = GridSearchCV(LogisticRegression(), {"C": [1.0]}, cv=cv)
+    message = r"GridSearchCV inside draws its own folds with (Stratified)?KFold.*cv=StratifiedGroupKFold\(2\)"
+    with pytest.raises(LeakageError, match=message):
         cross_validate(search, X, y, groups=lesion)
+    with pytest.warns(LeakageWarning, match=message):
+        result = cross_validate(search, X, y, groups=lesion, on_leakage="warn")
+    assert result.n_folds == 5
+
+
+def test_a_search_over_row_numbers_is_left_alone(data: Any) -> None:
+    X, y, lesion = data
+    rows = [(np.arange(0, 40, 2), np.arange(1, 40, 2))]
+    search = GridSearchCV(LogisticRegression(), {"C": [1.0]}, cv=rows)
+    assert cross_validate(search, X, y, groups=lesion, cv=2).n_folds == 2
 
 
 def test_other_params_are_sliced_and_ones_own_groups_are_left_alone(data: Any) -> None:
