@@ -40,6 +40,7 @@ def test_the_readme_quotes_null_model_and_time():
     content = result("ham10000_cross_validation")
     null = content["null_models"]["always nv"]
 
+    assert f"test part (balanced accuracy {content['folds'][0]['balanced_accuracy']:.3f})" in README
     assert f'| "always nv" | {null["balanced_accuracy"]:.3f} | {null["accuracy"]:.3f} |' in README
     assert re.search(rf"{content['minutes']:.0f}\s+minutes on two CPU cores", README)
 

@@ -86,7 +86,7 @@ def evaluation(content: dict[str, Any], file: Path) -> list[str]:
             lines += ["", f"   {caption}.", ""]
     if content["folds"]:
         keys = [key for key in FOLD if key in content["folds"][0]]
-        rows = [[fold["fold"] + 1, *(number(fold[key]) for key in keys)] for fold in content["folds"]]
+        rows = [[fold["fold"], *(number(fold[key]) for key in keys)] for fold in content["folds"]]
         lines += ["**Folds.**", "", *table(["fold", *map(header, keys)], rows)]
     return [*lines, "**Protocol.**", "", *(f"- {sentence}" for sentence in content["protocol"]), ""]
 
