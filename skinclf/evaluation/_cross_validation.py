@@ -200,16 +200,10 @@ def cross_validate(
         raise TypeError(f"estimator must be a scikit-learn classifier; got {type(estimator).__name__}.")
     if on_leakage not in ("raise", "warn"):
         raise ValueError(f"on_leakage must be 'raise' or 'warn'; got {on_leakage!r}.")
-    labels = as_labels(y, "y")
-    n_rows = count_rows(X)
-    if labels.size != n_rows:
-        raise ValueError(f"X has {n_rows} rows and y {labels.size} labels; they must be as many.")
-    classes = np.unique(labels)
-    if classes.size < 2:
-        raise ValueError(f"y must hold at least two classes; all {labels.size} labels are {classes[0].item()!r}.")
+    labels, classes = _check_labels(X, y)
     lesions = resolve_groups(X, groups)
     splits, description = make_splits(cv, X, labels, lesions, random_state=random_state)
-    leaks = find_leaks(splits, lesions, n_rows)
+    leaks = find_leaks(splits, lesions, labels.size)
     report_leaks(leaks, lesions, on_leakage)
     check_search(estimator, labels, lesions, on_leakage)
     raw = model_selection.cross_validate(
@@ -243,3 +237,15 @@ def cross_validate(
         splitter=description,
         leaks=leakage_frame(leaks),
     )
+
+
+def _check_labels(X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the labels, one for each row of ``X``, and the classes, of which there must be two."""
+    labels = as_labels(y, "y")
+    n_rows = count_rows(X)
+    if labels.size != n_rows:
+        raise ValueError(f"X has {n_rows} rows and y {labels.size} labels; they must be as many.")
+    classes = np.unique(labels)
+    if classes.size < 2:
+        raise ValueError(f"y must hold at least two classes; all {labels.size} labels are {classes[0].item()!r}.")
+    return labels, classes

@@ -85,13 +85,14 @@ def test_one_seed_one_network_whatever_happened_before():
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
-@pytest.mark.usefixtures("no_global_randomness")
 def test_training_with_a_generator_of_its_own_leaves_the_global_one_alone():
+    before = torch.random.get_rng_state()
     net = network(dropout=0.5).train()
     for module in net.modules():
         if isinstance(module, SeededDropout):
             module.generator = torch_generator(5)
     net(noise(4, 16, 16, 3)).sum().backward()
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 @pytest.mark.usefixtures("no_global_randomness")
