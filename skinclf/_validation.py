@@ -80,6 +80,10 @@ def read_input(X: Any) -> ImageInput:
     if hasattr(X, "toarray"):
         return ImageInput(rows=X)
     array = X if isinstance(X, np.ndarray) else _as_array(X)
+    if array.dtype == object and array.ndim == 1 and any(isinstance(value, np.ndarray) for value in array):
+        array = _as_array(list(array))  # images that lie in an array of objects
+    if array.shape == (0,):
+        raise ValueError("X holds no images: Found array with 0 sample(s) while a minimum of 1 is required.")
     if array.dtype.kind in "USTO" and _holds_paths(array):
         return ImageInput(paths=check_paths(array))
     if array.ndim <= 2:

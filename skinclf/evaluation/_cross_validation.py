@@ -14,7 +14,7 @@ from sklearn.base import is_classifier
 
 from skinclf._random import RandomStateLike
 from skinclf.evaluation._confusion import as_labels
-from skinclf.evaluation._fit_params import add_groups, check_search
+from skinclf.evaluation._fit_params import add_groups, check_groups_inside, check_search
 from skinclf.evaluation._groups import count_rows, resolve_groups
 from skinclf.evaluation._leakage import OnLeakage, find_leaks, leakage_frame, report_leaks
 from skinclf.evaluation._out_of_fold import RecordingScorer, assemble, take_record
@@ -206,18 +206,24 @@ def cross_validate(
     leaks = find_leaks(splits, lesions, labels.size)
     report_leaks(leaks, lesions, on_leakage)
     check_search(estimator, labels, lesions, on_leakage)
-    raw = model_selection.cross_validate(
-        estimator,
-        X,
-        labels,
-        cv=splits,
-        scoring=RecordingScorer(DEFAULT_SCORING if scoring is None else scoring),
-        n_jobs=n_jobs,
-        verbose=verbose,
-        params=add_groups(params, estimator, lesions),
-        return_estimator=True,
-        error_score="raise",
-    )
+    check_groups_inside(estimator, X, lesions)
+    try:
+        raw = model_selection.cross_validate(
+            estimator,
+            X,
+            labels,
+            cv=splits,
+            scoring=RecordingScorer(DEFAULT_SCORING if scoring is None else scoring),
+            n_jobs=n_jobs,
+            verbose=verbose,
+            params=add_groups(params, estimator, lesions),
+            return_estimator=True,
+            error_score="raise",
+        )
+    except (TypeError, ValueError) as error:
+        if "row" in str(error).lower():
+            error.add_note("Rows that this message names are counted in one part of a fold, not in X.")
+        raise
     out_of_fold = assemble([take_record(fitted) for fitted in raw["estimator"]], splits, labels, classes)
     scores = {name.removeprefix("test_"): raw[name] for name in raw if name.startswith("test_")}
     return CrossValidationResult(

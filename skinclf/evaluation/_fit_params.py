@@ -110,6 +110,42 @@ def check_search(estimator: Any, labels: NDArray[Any], groups: Groups | None, on
     warnings.warn(f"{message}.", LeakageWarning, stacklevel=3)
 
 
+def check_groups_inside(estimator: Any, X: Any, groups: Groups | None) -> None:
+    """Say so if a search keeps the lesions from a classifier that makes a split of its own.
+
+    Without metadata routing a search hands groups to its splitter and to nobody else.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Not fitted. Nothing happens unless it is a search, or a Pipeline that ends in one.
+    X : the images
+        A column ``lesion_id`` gets through a search, though not through a Pipeline.
+    groups : Groups or None
+        The lesions.
+
+    Warns
+    -----
+    LeakageWarning
+        If the classifier inside would put images aside without knowing their lesions.
+    """
+    search, prefix = last_step(estimator)
+    if groups is None or not isinstance(search, BaseSearchCV) or get_config()["enable_metadata_routing"]:
+        return
+    inner, inner_prefix = last_step(search.estimator)
+    if inner is None or not has_fit_parameter(inner, "groups") or not getattr(inner, "early_stopping", True):
+        return
+    if not (prefix or inner_prefix) and "lesion_id" in getattr(X, "columns", ()):
+        return
+    warnings.warn(
+        f"A {type(search).__name__} hands groups to its splitter only: the {type(inner).__name__} inside does not "
+        "get them, and its split for early stopping is not by lesion. Pass a DataFrame with 'lesion_id' to the "
+        "search directly, or enable metadata routing and call set_fit_request(groups=True) on the classifier.",
+        LeakageWarning,
+        stacklevel=3,
+    )
+
+
 def last_step(estimator: Any) -> tuple[Any, str]:
     """Return the last step of a Pipeline and the prefix of its parameters of ``fit``.
 

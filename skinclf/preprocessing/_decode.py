@@ -12,6 +12,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 Crop = Literal["center"] | None
 
+_FILES_IN_A_MESSAGE = 10
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -158,3 +160,11 @@ def _grey_to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
     if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
         raise ImageReadError(f"{values.dtype} values from {values.min():g} to {values.max():g}, not 8- or 16-bit")
     return (values.astype(np.float64) / 257 + 0.5).astype(np.uint8)
+
+
+def list_failures(paths: NDArray[Any], failed: dict[int, str]) -> str:
+    """Say in one message which files cannot be read, and why; by row of ``X``."""
+    lines = [f"  row {row}: {paths[row]}: {failed[row]}" for row in sorted(failed)[:_FILES_IN_A_MESSAGE]]
+    if len(failed) > _FILES_IN_A_MESSAGE:
+        lines.append(f"  and {len(failed) - _FILES_IN_A_MESSAGE} more")
+    return f"{len(failed)} of {len(paths)} images could not be read:\n" + "\n".join(lines)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin
+from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 
 from skinclf._validation import ImageShape
+from skinclf.preprocessing._output import ImageOutputMixin
 from skinclf.preprocessing._pixels import is_flat, read_pixels, unit_scale
 
 _IMAGES_AT_ONCE = 256
 
 
-class ImageStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class ImageStandardizer(OneToOneFeatureMixin, ImageOutputMixin, BaseEstimator):
     """Subtract the mean of each channel and divide by its standard deviation, as learnt from the training images.
 
     `LesionCNNClassifier` does this by itself, batch by batch; as a step of its own it serves other models.
@@ -47,6 +50,8 @@ class ImageStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     (dtype('float32'), True, True)
     """
 
+    _parameter_constraints: dict[str, list[Any]] = {"image_shape": [tuple, list, None]}  # noqa: RUF012
+
     def __init__(self, *, image_shape: ImageShape | None = None) -> None:
         self.image_shape = image_shape
 
@@ -65,11 +70,14 @@ class ImageStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ImageStandardizer
             The fitted transformer.
         """
+        validate_parameter_constraints(
+            self._parameter_constraints, self.get_params(deep=False), type(self).__name__
+        )
         images = read_pixels(self, X, image_shape=self.image_shape, reset=True)
         self.mean_, self.scale_ = channel_statistics(images)
         return self
 
-    def transform(self, X: Any) -> NDArray[np.float32]:
+    def transform(self, X: Any) -> Any:
         """Standardise images.
 
         Parameters
@@ -88,7 +96,7 @@ class ImageStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         for start in range(0, len(images), _IMAGES_AT_ONCE):
             rows = slice(start, start + _IMAGES_AT_ONCE)
             result[rows] = (images[rows] * unit_scale(images.dtype) - self.mean_) / self.scale_
-        return result.reshape(len(images), -1) if is_flat(X) else result
+        return self._as_output(result.reshape(len(images), -1) if is_flat(X) else result, X)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -97,14 +105,14 @@ class ImageStandardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 
 def channel_statistics(
-    images: NDArray[Any], rows: NDArray[np.intp] | None = None
+    images: Any, rows: NDArray[np.intp] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and standard deviation of each channel, without a float copy of all images.
 
     Parameters
     ----------
-    images : ndarray, shape (n_images, height, width, channels)
-        uint8 in 0–255, or float.
+    images : array-like, shape (n_images, height, width, channels)
+        uint8 in 0–255, or float; anything that can be indexed by an array of rows.
     rows : ndarray of int, optional
         Which images count; all by default.
 
@@ -114,18 +122,40 @@ def channel_statistics(
         On the scale 0–1 for uint8 images; `scale` is 1 where a channel is constant.
     """
     rows = np.arange(len(images)) if rows is None else rows
+    return _of_bytes(images, rows) if images.dtype == np.uint8 else _of_floats(images, rows)
+
+
+def _parts(images: Any, rows: NDArray[np.intp]) -> Iterator[NDArray[Any]]:
+    for start in range(0, len(rows), _IMAGES_AT_ONCE):
+        yield images[rows[start : start + _IMAGES_AT_ONCE]]
+
+
+def _of_bytes(images: Any, rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """One pass over the images; all sums are whole numbers, so that no order and no chunk changes a bit."""
+    channels = images.shape[3]
+    sums, squares = [0] * channels, [0] * channels
+    for part in _parts(images, rows):
+        values = part.reshape(-1, channels).astype(np.float64)  # whole numbers below 2**53 are exact
+        sums = [a + int(b) for a, b in zip(sums, np.ones(len(values)) @ values, strict=True)]
+        squares = [a + int(b) for a, b in zip(squares, np.diagonal(values.T @ values), strict=True)]
+    n = len(rows) * images.shape[1] * images.shape[2]
+    mean = np.array([total / (255 * n) for total in sums])
+    variance = [(n * square - total**2) / (255 * n) ** 2 for total, square in zip(sums, squares, strict=True)]
+    scale = np.sqrt(variance)
+    return mean, np.where(scale == 0, 1.0, scale)
+
+
+def _of_floats(images: Any, rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     n_values = len(rows) * images.shape[1] * images.shape[2]
-    unit = unit_scale(images.dtype)
 
     def total(power: int, mean: Any) -> NDArray[np.float64]:
         result = np.zeros(images.shape[3])
-        for start in range(0, len(rows), _IMAGES_AT_ONCE):
-            part = images[rows[start : start + _IMAGES_AT_ONCE]] * unit
+        for part in _parts(images, rows):
             result += (np.subtract(part, mean, dtype=np.float64) ** power).sum((0, 1, 2))
         return result
 
     # Counted from the first pixel on, the sums of a constant channel are 0, not thousands of rounding errors.
-    first = (images[rows[:1], 0, 0] * unit)[0].astype(np.float64)
+    first = images[rows[:1], 0, 0][0].astype(np.float64)
     mean = first + total(1, first) / n_values
     scale = np.sqrt(total(2, mean) / n_values)
     # A constant channel leaves a deviation of rounding errors only; dividing by it would blow them up.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skinclf._files import check_target, write_whole
 from skinclf._random import RandomStateLike
 from skinclf.evaluation import (
     BootstrapInterval,
@@ -22,7 +23,6 @@ from skinclf.evaluation import (
     classification_metrics,
     null_models,
 )
-from skinclf.reporting._files import check_target, write_whole
 from skinclf.reporting._fitted import find_model
 from skinclf.reporting._html import render_html
 from skinclf.reporting._protocol import (
@@ -344,7 +344,8 @@ class EvaluationReport:
                 f"path must end in one of {[*renderers]}, which says what to write; got {target.name!r}."
             )
         check_target(target, overwrite=overwrite)
-        write_whole(target, renderer(), overwrite=overwrite)
+        content = renderer().encode("utf-8")
+        write_whole(target, lambda file: file.write(content))
         return target
 
     def _to_json_text(self) -> str:

@@ -196,6 +196,7 @@ def test_two_processes_agree_with_one(data: Any) -> None:
     pd.testing.assert_frame_equal(one.scores, two.scores)
 
 
+@pytest.mark.fault(51)
 def test_probabilities_line_up_where_a_fold_never_saw_a_class(data: Any) -> None:
     X, y, lesion = data
     is_mel = y == "mel"
@@ -309,6 +310,7 @@ def test_default_scores_are_those_of_the_predictions(data: Any) -> None:
 # --- leaks ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(49)
 def test_splits_that_leak_are_refused_before_anything_is_trained(data: Any) -> None:
     X, y, lesion = data
 
@@ -358,6 +360,7 @@ def test_a_row_on_both_sides_is_a_leak_even_without_groups(data: Any) -> None:
 # --- what is refused -----------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(33, 46, 50)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -403,12 +406,14 @@ def test_a_missing_label_is_named(data: Any) -> None:
         cross_validate(NearestMean(), X, holes, groups=lesion)
 
 
+@pytest.mark.fault(45)
 def test_one_class(data: Any) -> None:
     X, y, lesion = data
     with pytest.raises(ValueError, match=r"at least two classes; all .* labels are 'nv'"):
         cross_validate(NearestMean(), X, np.full(y.size, "nv"), groups=lesion)
 
 
+@pytest.mark.fault(47)
 def test_a_class_whose_photos_are_all_of_one_lesion(data: Any) -> None:
     X, y, lesion = data
     rare = np.where(lesion == "HAM_0000", "df", y)
@@ -416,6 +421,7 @@ def test_a_class_whose_photos_are_all_of_one_lesion(data: Any) -> None:
         cross_validate(NearestMean(), X, rare, groups=lesion)
 
 
+@pytest.mark.fault(46)
 def test_a_class_smaller_than_the_folds_without_lesions() -> None:
     y = np.array(["df"] * 3 + ["nv"] * 20)
     with pytest.raises(ValueError, match=r"cv=5 needs at least 5 images.*class df has 3 \(3 images\). Use cv=3"):

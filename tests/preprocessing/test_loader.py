@@ -38,6 +38,12 @@ def paths(tmp_path_factory):
     return paths
 
 
+@pytest.fixture(params=["without cache", "with cache"])
+def options(request, tmp_path):
+    """Parameters of a loader: what holds for one without a cache must hold for one with it."""
+    return {} if request.param == "without cache" else {"cache_dir": tmp_path / "cache"}
+
+
 @pytest.fixture
 def bad_files(tmp_path):
     """Three files, each of which fails for a reason of its own, and the reasons."""
@@ -50,8 +56,8 @@ def bad_files(tmp_path):
     }
 
 
-def test_every_row_is_its_own_file_whatever_the_sizes(paths):
-    images = ImageLoader(8).fit_transform(paths)
+def test_every_row_is_its_own_file_whatever_the_sizes(paths, options):
+    images = ImageLoader(8, **options).fit_transform(paths)
     assert images.shape == (21, 8, 8, 3)
     assert images.dtype == np.uint8
     np.testing.assert_array_equal(
@@ -70,23 +76,23 @@ def test_every_row_is_its_own_file_whatever_the_sizes(paths):
     ],
     ids=["array", "Series", "Path", "column", "DataFrame"],
 )
-def test_every_form_of_paths_gives_the_same_images(paths, form):
-    loader = ImageLoader(8)
+def test_every_form_of_paths_gives_the_same_images(paths, form, options):
+    loader = ImageLoader(8, **options)
     np.testing.assert_array_equal(loader.transform(form(paths)), loader.transform(paths))
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2, 3, 50, -1])
-def test_threads_change_nothing(paths, n_jobs):
-    images, rows = ImageLoader(12, n_jobs=n_jobs).load(paths)
+def test_threads_change_nothing(paths, n_jobs, options):
+    images, rows = ImageLoader(12, n_jobs=n_jobs, **options).load(paths)
     np.testing.assert_array_equal(images, ImageLoader(12).transform(paths))
     np.testing.assert_array_equal(rows, np.arange(21))
 
 
 @pytest.mark.parametrize("backend", ["loky", "multiprocessing", "threading"])
-def test_the_callers_choice_of_processes_does_not_empty_the_images(paths, backend):
+def test_the_callers_choice_of_processes_does_not_empty_the_images(paths, backend, options):
     # Processes would decode into copies of the result, and all images would be black, without a word.
     with joblib.parallel_config(backend=backend, n_jobs=2):
-        images = ImageLoader(8).transform(paths)
+        images = ImageLoader(8, **options).transform(paths)
     np.testing.assert_array_equal(images[:, 0, 0], [color(row) for row in range(21)])
 
 
@@ -121,39 +127,42 @@ def test_nothing_is_learnt_and_fit_opens_no_file(paths):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_all_bad_files_are_in_one_message_with_row_and_cause(paths, bad_files, n_jobs):
+def test_all_bad_files_are_in_one_message_with_row_and_cause(paths, bad_files, n_jobs, options):
     X = [paths[0], *bad_files, paths[1]]
     lines = [f"  row {row}: {path}: {cause}" for row, (path, cause) in enumerate(bad_files.items(), start=1)]
     message = "3 of 5 images could not be read:\n" + "\n".join(lines)
-    for method in ("transform", "fit_transform", "load"):
+    for method in ("transform", "fit_transform", "load", "load_rows"):
         with pytest.raises(ImageReadError, match=f"^{re.escape(message)}$"):
-            getattr(ImageLoader(8, n_jobs=n_jobs), method)(X)
+            getattr(ImageLoader(8, n_jobs=n_jobs, **options), method)(X)
 
 
-def test_of_many_bad_files_ten_are_named_and_all_counted(paths):
+def test_of_many_bad_files_ten_are_named_and_all_counted(paths, options):
     X = [*paths, *(f"none_{i}.jpg" for i in range(25))]
     with pytest.raises(ImageReadError, match="25 of 46 images could not be read") as caught:
-        ImageLoader(8).transform(X)
+        ImageLoader(8, **options).transform(X)
     lines = str(caught.value).splitlines()
     assert lines[1:11] == [f"  row {row}: none_{row - 21}.jpg: no such file" for row in range(21, 31)]
     assert lines[11:] == ["  and 15 more"]
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_warn_leaves_them_out_and_says_which_rows_remain(paths, bad_files, n_jobs):
+def test_warn_leaves_them_out_and_says_which_rows_remain(paths, bad_files, n_jobs, options):
     empty, page, none = bad_files
     X = [empty, paths[3], page, paths[4], paths[5], none]
-    loader = ImageLoader(8, on_error="warn", n_jobs=n_jobs)
-    with pytest.warns(UserWarning, match=r"(?s)3 of 6 images .*row 0: .*row 2: .*row 5: .*\nThey are left out\.$"):
+    loader = ImageLoader(8, on_error="warn", n_jobs=n_jobs, **options)
+    with pytest.warns(
+        UserWarning, match=r"(?s)3 of 6 images .*row 0: .*row 2: .*row 5: .*\nThey are left out\.$"
+    ) as caught:
         images, rows = loader.load(X)
+    assert caught[0].filename == __file__
     assert rows.tolist() == [1, 3, 4]
     np.testing.assert_array_equal(images, loader.transform(paths[3:6]))
     with pytest.warns(UserWarning, match="They are left out"):
         np.testing.assert_array_equal(loader.transform(X), images)
 
 
-def test_warn_does_not_warn_of_nothing_and_never_returns_nothing(paths, bad_files):
-    loader = ImageLoader(8, on_error="warn")
+def test_warn_does_not_warn_of_nothing_and_never_returns_nothing(paths, bad_files, options):
+    loader = ImageLoader(8, on_error="warn", **options)
     assert len(loader.transform(paths)) == 21
     with pytest.raises(ImageReadError, match="3 of 3 images could not be read"):
         loader.load(list(bad_files))
@@ -183,8 +192,11 @@ def test_pixels_need_no_loader(X, kind, method):
 
 @pytest.mark.parametrize(
     ("parameter", "value"),
-    [("size", 0), ("size", 8.0), ("size", None), ("crop", "middle"), ("on_error", "ignore"), ("n_jobs", 1.5)],
-)
+    [
+        ("size", 0), ("size", 8.0), ("size", None), ("crop", "middle"), ("on_error", "ignore"), ("n_jobs", 1.5),
+        ("cache_dir", 3),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("method", ["fit", "transform", "load"])
 def test_parameters_out_of_range(paths, parameter, value, method):
     loader = ImageLoader(8).set_params(**{parameter: value})
