@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 # Luma and chroma axes of NTSC (YIQ, FCC 1953): the hue is the angle in the I-Q plane.
-_RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+_LUMA = (0.299, 0.587, 0.114)
+_CHROMA = ((0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 
 class ColorRanges(NamedTuple):
@@ -62,16 +64,22 @@ def draw_color(n_images: int, ranges: ColorRanges, *, generator: torch.Generator
     brightness, contrast, saturation = torch.exp(uniform[:, :3] * torch.log1p(limits)).unbind(dim=1)
     angle = uniform[:, 3] * (2 * math.pi * ranges.hue)
 
-    to_yiq = torch.tensor(_RGB_TO_YIQ, dtype=torch.float64)
+    # The matrix to YIQ, a turn and a stretch of I and Q, and the matrix back are a sum of three.
+    luma, along, across = _hue_basis()
     cosine, sine = torch.cos(angle) * saturation, torch.sin(angle) * saturation
-    in_yiq = torch.zeros((n_images, 3, 3), dtype=torch.float64)
-    in_yiq[:, 0, 0] = 1
-    in_yiq[:, 1, 1], in_yiq[:, 1, 2], in_yiq[:, 2, 1], in_yiq[:, 2, 2] = cosine, -sine, sine, cosine
-    matrix = torch.linalg.inv(to_yiq) @ in_yiq @ to_yiq
+    matrix = luma + cosine[:, None, None] * along + sine[:, None, None] * across
     unchanged = (saturation == 1) & (angle == 0)
     matrix[unchanged] = torch.eye(3, dtype=torch.float64)
     matrix = matrix * brightness[:, None, None]
     return ColorDraw(matrix.float(), contrast.float(), brightness.float())
+
+
+@lru_cache(maxsize=1)
+def _hue_basis() -> tuple[Tensor, Tensor, Tensor]:
+    """Return the 3 × 3 matrices that keep the luma, keep the chroma, and turn the chroma by 90 degrees."""
+    to_yiq = torch.tensor((_LUMA, *_CHROMA), dtype=torch.float64)
+    (y, i, q), (to_y, to_i, to_q) = torch.linalg.inv(to_yiq).T[:, :, None], to_yiq[:, None]
+    return y * to_y, i * to_i + q * to_q, q * to_i - i * to_q
 
 
 def apply_color(images: Tensor, draw: ColorDraw) -> Tensor:
@@ -89,21 +97,35 @@ def apply_color(images: Tensor, draw: ColorDraw) -> Tensor:
     Tensor, of the shape of `images`
         Values in 0–1, clipped.
     """
-    n_images, channels = images.shape[:2]
-    contrast = draw.contrast.to(images)
-    if channels == 3:
-        matrix = draw.matrix.to(images)
-        luma = torch.tensor(_RGB_TO_YIQ[0]).to(images)
-    else:
-        matrix = draw.brightness.to(images)[:, None, None]
-        luma = torch.ones(1).to(images)
-    eye = torch.eye(channels).to(images)
-    changed = (matrix != eye).flatten(1).any(dim=1) | (contrast != 1)
-    if not bool(changed.any()):
-        return images
-    means = images.mean(dim=(2, 3))
-    mean_luma = (matrix @ means[:, :, None]).squeeze(2) @ luma[:, None]
-    matrix = matrix * contrast[:, None, None]
-    offset = ((1 - contrast)[:, None] * mean_luma).expand(n_images, channels)
-    result = torch.baddbmm(offset[:, :, None], matrix, images.flatten(2)).view(images.shape).clamp(0, 1)
-    return result if bool(changed.all()) else torch.where(changed[:, None, None, None], result, images)
+    return ColorChange(draw, images)(images, slice(None))
+
+
+class ColorChange:
+    """The changes of colour of a batch, prepared to be applied to a few of its images at a time.
+
+    Parameters
+    ----------
+    draw : ColorDraw
+        As from `draw_color`.
+    like : Tensor of float, shape (any, channels, height, width)
+        Whose channels, precision and device the images have.
+    """
+
+    def __init__(self, draw: ColorDraw, like: Tensor) -> None:
+        channels, contrast = like.shape[1], draw.contrast
+        matrix = draw.matrix if channels == 3 else draw.brightness[:, None, None]
+        luma = torch.tensor(_LUMA if channels == 3 else [1.0])
+        changed = (matrix != torch.eye(channels)).flatten(1).any(dim=1) | (contrast != 1)
+        self.changed = changed.to(like.device)[:, None, None, None]
+        self.all, self.none = bool(changed.all()), not bool(changed.any())
+        self.matrix = (matrix * contrast[:, None, None]).to(like)
+        self.offset_of_mean = ((1 - contrast)[:, None] * (luma @ matrix)).to(like)
+
+    def __call__(self, images: Tensor, rows: slice) -> Tensor:
+        """Change the colours of the images, which are these rows of the batch."""
+        if self.none:
+            return images
+        offset = (images.mean(dim=(2, 3)) * self.offset_of_mean[rows]).sum(dim=1)[:, None, None]
+        flat = torch.baddbmm(offset, self.matrix[rows], images.flatten(2))
+        result = flat.clamp_(0, 1).view(images.shape)
+        return result if self.all else torch.where(self.changed[rows], result, images)

@@ -45,22 +45,30 @@ def apply_boxes(images: Tensor, boxes: Tensor) -> Tensor:
     Parameters
     ----------
     images : Tensor of float, shape (n_images, channels, height, width)
-        Values on any scale.
+        Values on any scale, on any device.
     boxes : Tensor of float32, shape (n_images, 4)
-        As from `draw_boxes`.
+        As from `draw_boxes`, on the CPU. A pixel is in the box if its centre is.
 
     Returns
     -------
     Tensor, of the shape of `images`
         Images without a box come back bit for bit.
     """
-    boxes = boxes.to(images.device)
+    return fill_boxes(images.clone(), boxes) if bool(_is_drawn(boxes).any()) else images
+
+
+def fill_boxes(images: Tensor, boxes: Tensor) -> Tensor:
+    """Write into the images what `apply_boxes` changes, and return them."""
     height, width = images.shape[2:]
-    rows = (torch.arange(height, device=images.device) + 0.5) / height
-    columns = (torch.arange(width, device=images.device) + 0.5) / width
-    inside_rows = (rows >= boxes[:, 1:2]) & (rows < boxes[:, 3:4])
-    inside_columns = (columns >= boxes[:, 0:1]) & (columns < boxes[:, 2:3])
-    erased = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
-    if not bool(erased.any()):
-        return images
-    return torch.where(erased, images.mean(dim=(2, 3), keepdim=True), images)
+    size = torch.tensor([width, height, width, height])
+    edges = torch.ceil(boxes * size - 0.5).long()
+    for row in _is_drawn(boxes).nonzero()[:, 0].tolist():
+        left, top, right, bottom = edges[row].tolist()
+        image = images[row]
+        mean = image.contiguous().mean(dim=(1, 2))  # the same bits whatever the layout in memory
+        image[:, top:bottom, left:right] = mean[:, None, None]
+    return images
+
+
+def _is_drawn(boxes: Tensor) -> Tensor:
+    return boxes[:, 2] > boxes[:, 0]

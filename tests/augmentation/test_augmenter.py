@@ -102,6 +102,67 @@ class TestForms:
         np.testing.assert_array_equal(augmented(np.asfortranarray(IMAGES), **STRONG), expected)
 
 
+class TestTensors:
+    """What `augment` and `apply` take and return, as the classifier uses them."""
+
+    BATCH = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)
+
+    def augment(self, images, **parameters):
+        return LesionAugmenter(**{**STRONG, **parameters}).augment(images, torch_generator(7))
+
+    def test_uint8_and_floats_give_the_same_bits(self):
+        result = self.augment(self.BATCH)
+        assert result.dtype == torch.float32
+        assert torch.equal(result, self.augment(self.BATCH / 255))
+        assert self.augment(self.BATCH.double() / 255).dtype == torch.float64
+
+    @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+    def test_the_memory_format_stays_and_does_not_matter(self, layout):
+        images = self.BATCH.contiguous(memory_format=layout)
+        result = self.augment(images)
+        assert result.is_contiguous(memory_format=layout)
+        assert torch.equal(result, self.augment(self.BATCH))
+
+    @pytest.mark.parametrize("at_once", [1, 16 * 16 * 3 * 3, 2**30])
+    def test_how_many_are_worked_on_at_once_does_not_matter(self, at_once, monkeypatch):
+        whole = self.augment(self.BATCH, erasing=0.5)
+        monkeypatch.setattr("skinclf.augmentation._augmenter._VALUES_AT_ONCE", at_once)
+        torch.testing.assert_close(self.augment(self.BATCH, erasing=0.5), whole, atol=1e-6, rtol=0)
+
+    def test_a_batch_that_does_not_divide_into_parts_is_done_to_its_end(self, monkeypatch):
+        monkeypatch.setattr("skinclf.augmentation._augmenter._VALUES_AT_ONCE", 16 * 16 * 3 * 3)
+        flip = {**OFF, "quarter_turns": True}
+        result = LesionAugmenter(**flip).augment(self.BATCH, torch_generator(0))
+        pixels = (self.BATCH / 255).flatten(1).sort(dim=1).values
+        assert torch.equal(result.flatten(1).sort(dim=1).values, pixels)
+
+    @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+    def test_a_draw_of_nothing_returns_every_bit(self, dtype):
+        images = self.BATCH if dtype == torch.uint8 else self.BATCH / 255
+        result = LesionAugmenter(**OFF).augment(images, torch_generator(0))
+        assert torch.equal(result, self.BATCH / 255)
+
+    @pytest.mark.parametrize("parameters", [OFF, STRONG, {**OFF, "erasing": 1}, {**OFF, "flip": True}])
+    def test_the_batch_is_not_written_to_and_not_handed_back(self, parameters):
+        images = (self.BATCH / 255).contiguous()
+        before = images.clone()
+        result = self.augment(images, **{**parameters, "random_state": None})
+        result.zero_()
+        assert torch.equal(images, before)
+
+    def test_strips_and_batches_without_an_image(self):
+        strip = torch.arange(10, dtype=torch.uint8).reshape(1, 1, 1, 10)
+        assert torch.equal(self.augment(strip), strip / 255)
+        assert self.augment(self.BATCH[:0]).shape == (0, 3, 16, 16)
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+    @pytest.mark.parametrize("parameters", [STRONG, {**OFF, "flip": True, "quarter_turns": True}])
+    def test_on_a_gpu_the_same_is_drawn_and_done(self, parameters):
+        there = self.augment(self.BATCH.cuda(), **parameters)
+        assert there.is_cuda
+        torch.testing.assert_close(there.cpu(), self.augment(self.BATCH, **parameters), atol=1e-4, rtol=0)
+
+
 class TestRandomness:
     def test_same_seed_same_images(self):
         np.testing.assert_array_equal(augmented(IMAGES), augmented(IMAGES))

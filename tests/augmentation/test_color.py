@@ -130,6 +130,22 @@ def test_all_together_are_one_formula(channels):
     torch.testing.assert_close(apply_color(images, drawn), expected, atol=1e-6, rtol=1e-5)
 
 
+def test_the_matrix_is_there_and_back_again():
+    drawn = draw(saturation=0.3, hue=0.2, brightness=0.1)
+    to_yiq = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+    inside = to_yiq @ (drawn.matrix / drawn.brightness[:, None, None]) @ torch.linalg.inv(to_yiq)
+    luma_alone = torch.tensor([1.0, 0, 0])
+    torch.testing.assert_close(inside[:, 0], luma_alone.expand(300, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(inside[:, :, 0], luma_alone.expand(300, 3), atol=1e-5, rtol=0)
+    chroma_turn = inside[:, 1:, 1:]
+    # A turn times a stretch: equal on the diagonal, opposite beside it.
+    torch.testing.assert_close(chroma_turn[:, 0, 0], chroma_turn[:, 1, 1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(chroma_turn[:, 0, 1], -chroma_turn[:, 1, 0], atol=1e-5, rtol=0)
+    stretch = torch.linalg.det(chroma_turn).sqrt()
+    assert 1 / 1.3 - 1e-4 < float(stretch.min()) < float(stretch.max()) < 1.3 + 1e-4
+    assert float(stretch.std()) > 0.1
+
+
 def test_values_are_clipped_to_the_range():
     images = torch.rand((300, 3, 8, 8), generator=torch_generator(0)).round()
     result = apply_color(images, draw(brightness=1, contrast=1, saturation=1, hue=0.5))
