@@ -1,5 +1,7 @@
 """`LesionCNNClassifier`, a scikit-learn classifier around a network that skorch trains."""
 
 from skinclf.estimator._classifier import LesionCNNClassifier
+from skinclf.estimator._container import ModelFileError
+from skinclf.estimator._pruning import TrialPruning
 
-__all__ = ["LesionCNNClassifier"]
+__all__ = ["LesionCNNClassifier", "ModelFileError", "TrialPruning"]

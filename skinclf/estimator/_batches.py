@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from skinclf._random import torch_generator
 from skinclf.augmentation import LesionAugmenter
+from skinclf.estimator._seeds import EpochDraws
+from skinclf.preprocessing._file_images import FileImages
 
 Batch = tuple[dict[str, Tensor], Tensor]
 
@@ -22,7 +24,7 @@ class ImageDataset(Dataset[Any]):
 
     Parameters
     ----------
-    images : ndarray, shape (n, height, width, channels)
+    images : ndarray, ImageRows or FileImages, shape (n, height, width, channels)
         uint8 or float.
     rows : ndarray of int, optional
         Which of the n images belong to the set, in this order; all by default.
@@ -34,7 +36,7 @@ class ImageDataset(Dataset[Any]):
 
     def __init__(
         self,
-        images: NDArray[Any],
+        images: Any,
         rows: NDArray[np.intp] | None = None,
         y: NDArray[np.intp] | None = None,
         weight: NDArray[np.floating[Any]] | None = None,
@@ -53,14 +55,60 @@ class ImageDataset(Dataset[Any]):
 
     def batch(self, positions: NDArray[np.intp]) -> Batch:
         """Return images ``(n, channels, height, width)`` in their own dtype, weights, and class numbers."""
-        rows = self.rows[positions]
-        pixels = self.images[rows]
+        (batch,) = self.batches([positions])
+        return batch
+
+    def batches(self, positions: Iterable[NDArray[np.intp]]) -> Iterator[Batch]:
+        """Yield one batch after the other; from files, the next ones are decoded meanwhile."""
+        rows = [self.rows[part] for part in positions]
+        read = (
+            self.images.read(rows) if isinstance(self.images, FileImages) else (self.images[part] for part in rows)
+        )
+        for part, pixels in zip(rows, read, strict=True):
+            yield self._as_tensors(part, pixels)
+
+    def _as_tensors(self, rows: NDArray[np.intp], pixels: NDArray[Any]) -> Batch:
         if pixels.dtype == np.float64:
             pixels = pixels.astype(np.float32)
         inputs = {"images": torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)}
         if self.weight is not None:
             inputs["weight"] = torch.from_numpy(self.weight[rows].astype(np.float32))
         return inputs, torch.from_numpy(self.labels[rows].astype(np.int64))
+
+
+@dataclass(frozen=True)
+class FitData:
+    """The images of one fit, and what each of them is for.
+
+    Attributes
+    ----------
+    images : ndarray, shape (n, height, width, channels)
+        Of all rows of ``X``.
+    labels : ndarray of int, shape (n,)
+        Class numbers.
+    weight : ndarray of float64, shape (n,)
+        Of each image in the loss.
+    training, validation : ndarray of int
+        Disjoint row numbers; `validation` may be empty.
+    """
+
+    images: Any
+    labels: NDArray[np.intp]
+    weight: NDArray[np.float64]
+    training: NDArray[np.intp]
+    validation: NDArray[np.intp]
+
+    @property
+    def training_set(self) -> ImageDataset:
+        """What the network is trained on."""
+        return ImageDataset(self.images, self.training, self.labels, self.weight)
+
+    @property
+    def validation_set(self) -> ImageDataset | None:
+        """What early stopping looks at; None if nothing was put aside."""
+        if len(self.validation) == 0:
+            return None
+        return ImageDataset(self.images, self.validation, self.labels, self.weight)
 
 
 class OrderedBatches:
@@ -82,8 +130,10 @@ class OrderedBatches:
         return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self.dataset), self.batch_size):
-            yield self.dataset.batch(np.arange(start, min(start + self.batch_size, len(self.dataset))))
+        starts = range(0, len(self.dataset), self.batch_size)
+        yield from self.dataset.batches(
+            [np.arange(start, min(start + self.batch_size, len(self.dataset))) for start in starts]
+        )
 
 
 class ShuffledBatches:
@@ -95,8 +145,8 @@ class ShuffledBatches:
         Where the batches come from.
     batch_size : int
         Images in a batch. A last batch of one would break batch normalisation, so it joins the one before.
-    shuffle_seed, augmentation_seed : int
-        Of two generators, so that the order of the images does not depend on the augmentation.
+    draws : EpochDraws
+        The generators of the order and, apart from it, of the augmentation.
     augmenter : LesionAugmenter or None
         What is drawn for each image.
     value_range : tuple of float (low, high)
@@ -110,8 +160,7 @@ class ShuffledBatches:
         dataset: ImageDataset,
         batch_size: int,
         *,
-        shuffle_seed: int,
-        augmentation_seed: int,
+        draws: EpochDraws,
         augmenter: LesionAugmenter | None,
         value_range: tuple[float, float],
         device: str,
@@ -121,29 +170,29 @@ class ShuffledBatches:
         self.augmenter = augmenter
         self.value_range = value_range
         self.device = device
-        self.order = np.random.default_rng(shuffle_seed)
-        self.generator = torch_generator(augmentation_seed)
+        self.draws = draws
 
     def __len__(self) -> int:
         return n_training_batches(len(self.dataset), self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         n_images = len(self.dataset)
-        order = self.order.permutation(n_images)
+        order = self.draws.order.permutation(n_images)
         starts = [i * self.batch_size for i in range(len(self))]
-        for start, stop in zip(starts, [*starts[1:], n_images], strict=True):
-            inputs, labels = self.dataset.batch(order[start:stop])
+        stops = [*starts[1:], n_images]
+        parts = [order[start:stop] for start, stop in zip(starts, stops, strict=True)]
+        for inputs, labels in self.dataset.batches(parts):
             if self.augmenter is not None:
                 inputs["images"] = self._augment(inputs["images"].to(self.device), self.augmenter)
             yield inputs, labels
 
     def _augment(self, images: Tensor, augmenter: LesionAugmenter) -> Tensor:
         if images.dtype == torch.uint8:
-            return augmenter.augment(images.float() / 255, self.generator)
+            return augmenter.augment(images.float() / 255, self.draws.augmentation)
         low, high = self.value_range
         if (low, high) == (0.0, 1.0):
-            return augmenter.augment(images, self.generator)
-        return augmenter.augment((images - low) / (high - low), self.generator) * (high - low) + low
+            return augmenter.augment(images, self.draws.augmentation)
+        return augmenter.augment((images - low) / (high - low), self.draws.augmentation) * (high - low) + low
 
 
 def n_training_batches(n_images: int, batch_size: int) -> int:

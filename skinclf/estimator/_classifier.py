@@ -2,55 +2,29 @@
 
 from __future__ import annotations
 
-import warnings
+import copy
+import os
 from collections.abc import Callable
-from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils._param_validation import (
-    Interval,
-    InvalidParameterError,
-    StrOptions,
-    validate_parameter_constraints,
-)
 from sklearn.utils.validation import check_is_fitted
 
 from skinclf._random import RandomStateLike
-from skinclf._validation import ImageShape, check_groups, read_input
+from skinclf._validation import ImageShape
 from skinclf.augmentation import LesionAugmenter
+from skinclf.estimator import _fit
 from skinclf.estimator._batches import ImageDataset
-from skinclf.estimator._holdout import image_fingerprints, lesion_holdout
-from skinclf.estimator._targets import encode_labels, image_weights
-from skinclf.estimator._training import (
-    FitSeeds,
-    build_net,
-    build_network,
-    choose_device,
-    choose_precision,
-    history_frame,
-    release_after_training,
-    seeded_torch,
-    train,
-)
-from skinclf.models import StandardizedNetwork
-from skinclf.preprocessing import ImageLoader
-from skinclf.preprocessing._pixels import read_pixels
-from skinclf.preprocessing._standardizer import channel_statistics
-
-_AUGMENTATIONS: dict[str, dict[str, Any]] = {
-    "standard": {},
-    "light": {
-        "rotation": 0, "zoom": 0, "shift": 0, "brightness": 0, "contrast": 0, "saturation": 0, "hue": 0
-    },
-    "strong": {
-        "rotation": 45, "zoom": 0.3, "shift": 0.1, "brightness": 0.25, "contrast": 0.25, "saturation": 0.25,
-        "hue": 0.03, "erasing": 0.25,
-    },
-}  # fmt: skip
+from skinclf.estimator._images import read_images
+from skinclf.estimator._memory import explain_out_of_memory
+from skinclf.estimator._model_file import load_classifier, save_classifier
+from skinclf.estimator._onnx import export_onnx
+from skinclf.estimator._parameters import check_nested
+from skinclf.estimator._user_callbacks import copy_callbacks
+from skinclf.preprocessing._file_images import reading
 
 
 class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
@@ -110,13 +84,30 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
     validation_fraction : float, default=0.1
         Share of the images, class by class, that is put aside; whole lesions only.
     callbacks : list of skorch callbacks, default=None
-        Instances, or tuples of name and instance. They are copied for every fit.
+        Instances, tuples of a name and an instance, or names of classes in ``skorch.callbacks`` that need no
+        argument. Every fit works with copies, found in ``net_.callbacks_``; runs and writers of loggers are
+        shared.
     device : str, default="auto"
         A torch device; ``"auto"`` takes a CUDA GPU if there is one, else the CPU.
     mixed_precision : bool or "auto", default="auto"
         Whether to compute in bfloat16; ``"auto"`` does so on a GPU that can.
     n_jobs : int, default=None
         Threads that decode files, as in `skinclf.preprocessing.ImageLoader`.
+    memory_limit : int, "auto" or None, default="auto"
+        Bytes that decoded files may take. Where they would take more, files are decoded again in every epoch,
+        while the network computes; the weights are the same, bit for bit. ``"auto"`` is half of the machine's
+        memory, None is no limit. With `cache_dir` nothing needs to be decoded again.
+    cache_dir : str or path, default=None
+        Folder in which decoded files are kept, as in `skinclf.preprocessing.ImageLoader`: the folds and processes
+        of a search then decode each file once, and share its pixels.
+    checkpoint_dir : str or path, default=None
+        Folder in which `fit` keeps one file a run, written anew after every epoch. A run that was cut off goes on
+        there when `fit` is called again with the same parameters and data, and ends with the weights that it would
+        have had anyway; one that was finished is read, unless ``random_state=None``. Folds and candidates of a
+        search may share the folder. Callbacks whose state is more than numbers and tensors begin anew.
+    warm_start : bool, default=False
+        Whether another `fit` goes on with the weights that there are, for `max_epochs` more, with a new optimiser
+        and schedule. The labels must be the same, and the validation split has the same seed.
     random_state : int, RandomState, Generator or None, default=None
         With an integer, the same data, build, device and number of threads give the same weights, bit for bit.
         Global random states are neither read nor changed.
@@ -143,7 +134,7 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
     n_epochs_ : int
         Epochs that were trained.
     validation_indices_ : ndarray of int
-        The rows of ``X`` that were put aside; empty without early stopping.
+        The rows of ``X`` that were put aside; empty without early stopping and after `partial_fit`.
 
     References
     ----------
@@ -161,33 +152,6 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
     >>> classifier.predict_proba(lesions.images).shape
     (84, 7)
     """
-
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
-        "architecture": [StrOptions({"lesion_cnn"}), callable],
-        "architecture_params": [dict, None],
-        "image_size": [Interval(Integral, 8, None, closed="left")],
-        "crop": [StrOptions({"center"}), None],
-        "image_shape": [tuple, list, None],
-        "augmentation": [StrOptions(set(_AUGMENTATIONS)), LesionAugmenter, None],
-        "class_weight": [StrOptions({"balanced"}), dict, None],
-        "optimizer": [StrOptions({"adamw", "sgd"}), callable],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "lr_schedule": [StrOptions({"onecycle", "cosine", "plateau"}), None],
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
-        "batch_size": [Interval(Integral, 2, None, closed="left")],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "patience": [Interval(Integral, 1, None, closed="left")],
-        "monitor": [StrOptions({"valid_balanced_accuracy", "valid_loss", "valid_accuracy"})],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "callbacks": [list, tuple, None],
-        "device": [str],
-        "mixed_precision": ["boolean", StrOptions({"auto"})],
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state", np.random.Generator],
-        "verbose": ["verbose"],
-    }
 
     def __init__(
         self,
@@ -214,6 +178,10 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         device: str = "auto",
         mixed_precision: bool | str = "auto",
         n_jobs: int | None = None,
+        memory_limit: int | str | None = "auto",
+        cache_dir: str | os.PathLike[str] | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+        warm_start: bool = False,
         random_state: RandomStateLike = None,
         verbose: int = 0,
     ) -> None:
@@ -239,6 +207,10 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         self.device = device
         self.mixed_precision = mixed_precision
         self.n_jobs = n_jobs
+        self.memory_limit = memory_limit
+        self.cache_dir = cache_dir
+        self.checkpoint_dir = checkpoint_dir
+        self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
 
@@ -272,22 +244,38 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         KeyboardInterrupt
             On Ctrl-C; the classifier is not fitted then.
         """
-        if hasattr(self, "net_"):
-            del self.net_  # an interrupted fit leaves no classifier that looks fitted
-        self._check_parameters()
-        images, lesion_id = self._read(X, reset=True)
-        self.classes_, labels = encode_labels(y, len(images))
-        lesions = groups if groups is not None else lesion_id
-        lesions = image_fingerprints(images) if lesions is None else check_groups(lesions, len(images))
-        seeds = FitSeeds.spawn(self.random_state)
-        training, validation = self._split(labels, lesions, seeds.holdout)
-        weight = image_weights(
-            labels, training, classes=self.classes_, class_weight=self.class_weight, sample_weight=sample_weight
-        )
-        with seeded_torch(seeds.torch):
-            net = self._make_net(images, labels, weight, training, validation, seeds)
-            train(net, ImageDataset(images, training, labels, weight))
-        self._keep(net, validation)
+        _fit.fit(self, X, y, groups=groups, sample_weight=sample_weight)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, *, sample_weight: Any = None) -> Self:
+        """Train for one epoch on these images, from the weights that there are.
+
+        For data that comes in parts. Nothing is put aside, the learning rate is `lr` all along, and the optimiser
+        goes on from call to call. ``class_weight="balanced"`` counts the images of each call. Mean and deviation
+        of the channels are those of the first call. `checkpoint_dir` is not used.
+
+        Parameters
+        ----------
+        X : as for `fit`
+            Images of one shape in all calls.
+        y : array-like of shape (n_images,)
+            Their labels; one label is enough.
+        classes : array-like, default=None
+            All labels that will ever come; needed in the first call, unless the classifier is fitted.
+        sample_weight : array-like of shape (n_images,), default=None
+            Weight of each image in the loss, times the weight of its class; scaled to a mean of 1 in each call.
+
+        Returns
+        -------
+        LesionCNNClassifier
+            The classifier itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `fit`; and if `classes` is missing, differs from before, or lacks a label of ``y``.
+        """
+        _fit.partial_fit(self, X, y, classes, sample_weight=sample_weight)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -311,9 +299,15 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
             If ``X`` breaks the image contract or has another shape than at `fit`.
         """
         check_is_fitted(self)
-        images, _ = self._read(X, reset=False)
+        images, _ = read_images(self, X, reset=False)
         dataset = ImageDataset(images)
-        logits = [batch.double() for batch in self.net_.forward_iter(dataset, training=False)]
+        with (
+            explain_out_of_memory(
+                "predicting", device=self.net_.device, batch_size=self.batch_size, image_shape=self.image_shape_
+            ),
+            reading(images),
+        ):
+            logits = [batch.double() for batch in self.net_.forward_iter(dataset, training=False)]
         probabilities: NDArray[np.float64] = torch.softmax(torch.cat(logits), dim=1).numpy()
         return probabilities
 
@@ -334,122 +328,124 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         labels: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
         return labels
 
-    def _check_parameters(self) -> None:
-        try:
-            validate_parameter_constraints(
-                self._parameter_constraints, self.get_params(deep=False), "LesionCNNClassifier"
-            )
-        except InvalidParameterError as error:
-            # scikit-learn's functions would put their own name into a message of this type.
-            raise ValueError(str(error)) from error
-        if isinstance(self.augmentation, LesionAugmenter):
-            self.augmentation.check_parameters()
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, also those of the augmenter as ``augmentation__rotation`` and the like.
 
-    def _read(self, X: Any, *, reset: bool) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """Return the images of ``X``, and the lesions that it names."""
-        given = read_input(X)
-        if given.paths is None:
-            images = read_pixels(self, X, image_shape=self.image_shape, reset=reset, same_size=True)
-        else:
-            size = self.image_size if reset else self._square_side()
-            images = ImageLoader(size, crop=self.crop, n_jobs=self.n_jobs).transform(given.paths)
-            images = read_pixels(self, images, reset=reset, same_size=True)
-        if reset:
-            self.value_range_ = _value_range(images)
-        else:
-            self._check_scale(images)
-        return images, given.lesion_id
+        Parameters
+        ----------
+        **params : dict
+            Names and values.
 
-    def _square_side(self) -> int:
-        height: int
-        height, width, channels = self.image_shape_
-        if height != width or channels != 3:
-            raise ValueError(
-                f"The classifier was fitted on images of shape {self.image_shape_} (height, width, channels), and "
-                "files are read as square RGB images. Pass arrays of that shape."
-            )
-        return height
+        Returns
+        -------
+        LesionCNNClassifier
+            The classifier itself.
 
-    def _check_scale(self, images: NDArray[Any]) -> None:
-        """Refuse images on another scale than the training images, which would be classified without a word."""
-        if self.value_range_ != (0.0, 1.0) and images.dtype == np.uint8:
-            raise ValueError(
-                "The classifier was fitted on float images with values from "
-                f"{self.value_range_[0]:.3g} to {self.value_range_[1]:.3g}; X is uint8. Pass X through the same "
-                "steps as the training images."
-            )
-        if self.value_range_ == (0.0, 1.0) and images.dtype != np.uint8 and self.image_shape_[0] > 1:
-            low, high = float(images.min()), float(images.max())
-            if low < 0 or high > 1:
-                raise ValueError(
-                    "The classifier was fitted on uint8 images or floats in 0-1; X has float values from "
-                    f"{low:.3g} to {high:.3g}. Pass X through the same steps as the training images."
-                )
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+        """
+        check_nested(self, [name for name in params if name.partition("__")[0] not in params])
+        super().set_params(**params)
+        return self
 
-    def _split(
-        self, labels: NDArray[np.intp], lesions: NDArray[Any], seed: int
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        everything, nothing = np.arange(len(labels)), np.array([], dtype=np.intp)
-        if not self.early_stopping:
-            return everything, nothing
-        training, validation = lesion_holdout(labels, lesions, self.validation_fraction, seed)
-        if len(validation) == 0:
-            warnings.warn(
-                "No lesion can be put aside for early stopping, since every class has images of one lesion only: "
-                f"training goes on for all {self.max_epochs} epochs.",
-                UserWarning,
-                stacklevel=3,
-            )
-        return training, validation
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the fitted classifier into one file that holds no code.
 
-    def _augmenter(self) -> LesionAugmenter | None:
-        if isinstance(self.augmentation, str):
-            return LesionAugmenter(**_AUGMENTATIONS[self.augmentation])
-        return self.augmentation
+        The file is safetensors: weights, parameters, classes and history, with SHA-256 over all of it. Left out,
+        with a warning, are `callbacks`, an optimiser of your own, and a ``RandomState`` or ``Generator`` as
+        `random_state`. Of a network of your own the file holds the weights and the name, not the code.
 
-    def _make_net(
-        self,
-        images: NDArray[Any],
-        labels: NDArray[np.intp],
-        weight: NDArray[np.float64],
-        training: NDArray[np.intp],
-        validation: NDArray[np.intp],
-        seeds: FitSeeds,
-    ) -> Any:
-        if len(training) < 2:
-            raise ValueError(f"At least 2 images must be left to train on; got n_samples = {len(labels)}.")
-        device = choose_device(self.device)
-        params = self.architecture_params or {}
-        network = build_network(self.architecture, params, self.image_shape_, len(self.classes_), seeds)
-        mean, scale = channel_statistics(images, training)
-        module = StandardizedNetwork(
-            network,
-            mean=mean.tolist(),
-            scale=scale.tolist(),
-            autocast_dtype=choose_precision(self.mixed_precision, device),
-        )
-        valid_set = ImageDataset(images, validation, labels, weight) if len(validation) else None
-        return build_net(
-            module,
-            classifier=self,
-            n_classes=len(self.classes_),
-            n_training_images=len(training),
-            valid_set=valid_set,
-            augmenter=self._augmenter(),
-            value_range=self.value_range_,
-            seeds=seeds,
-            device=device,
-        )
+        Parameters
+        ----------
+        path : str or path
+            The file; its folder must exist.
+        overwrite : bool, default=False
+            Whether to replace a file that is there. It is replaced whole, or not at all.
 
-    def _keep(self, net: Any, validation: NDArray[np.intp]) -> None:
-        """Set the fitted attributes; the net lets go of the training images."""
-        release_after_training(net)
-        self.history_ = history_frame(net)
-        self.n_epochs_ = len(self.history_)
-        stopping = dict(net.callbacks_).get("early_stopping")
-        self.best_epoch_ = int(stopping.best_epoch_) if stopping is not None else self.n_epochs_
-        self.validation_indices_ = validation
-        self.net_ = net
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        FileExistsError
+            If the file is there and `overwrite` is False.
+        OSError
+            If it cannot be written.
+        TypeError
+            If a parameter is of a kind that the file cannot hold.
+        """
+        save_classifier(self, path, overwrite=overwrite)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        architecture: Callable[..., torch.nn.Module] | None = None,
+        device: str = "auto",
+    ) -> Self:
+        """Read a classifier that `save` wrote; nothing in the file is executed.
+
+        Parameters
+        ----------
+        path : str or path
+            The file.
+        architecture : callable, default=None
+            The network of your own that the classifier was trained with, if it was.
+        device : str, default="auto"
+            Where it is to compute, as in the constructor.
+
+        Returns
+        -------
+        LesionCNNClassifier
+            Fitted; it predicts, bit for bit, as the one that was saved does on the same kind of machine.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ModelFileError
+            If it is damaged, cut short, of another kind or of a later version, or does not fit `architecture`.
+        ValueError
+            If the device does not exist here.
+        """
+        return load_classifier(cls, path, architecture=architecture, device=device)
+
+    def to_onnx(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the fitted classifier as an ONNX model: images in, probabilities out.
+
+        The input ``images`` has the shape ``(n_images, height, width, channels)``, uint8 in 0–255 or, for a
+        classifier that was fitted on floats on a scale of their own, float32 on that scale. The output
+        ``probabilities`` is float32 ``(n_images, n_classes)``; the labels are in the metadata of the file. Reading
+        and scaling files is not part of it. Needs the extra ``onnx``.
+
+        Parameters
+        ----------
+        path : str or path
+            The file; its folder must exist.
+        overwrite : bool, default=False
+            Whether to replace a file that is there.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ImportError
+            Without the packages of the extra.
+        FileExistsError
+            If the file is there and `overwrite` is False.
+        OSError
+            If it cannot be written.
+        """
+        export_onnx(self, path, overwrite=overwrite)
+
+    def __sklearn_clone__(self) -> Self:
+        bare = copy.copy(self)
+        bare.callbacks = None  # scikit-learn would copy the run of a logger too, or fail
+        cloned: Self = super(LesionCNNClassifier, bare).__sklearn_clone__()
+        cloned.callbacks = copy_callbacks(self.callbacks)
+        return cloned
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
@@ -460,11 +456,3 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         tags.input_tags.string = True
         tags.non_deterministic = self.random_state is None
         return tags
-
-
-def _value_range(images: NDArray[Any]) -> tuple[float, float]:
-    """Return (0, 1) for uint8 and for floats within it, else the lowest and the highest value."""
-    if images.dtype == np.uint8:
-        return (0.0, 1.0)
-    low, high = float(images.min()), float(images.max())
-    return (0.0, 1.0) if low >= 0 and high <= 1 else (low, max(high, low + 1e-6))

@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, column_or_1d
 
 
-def encode_labels(y: Any, n_images: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
+def encode_labels(y: Any, n_images: int, classes: Any = None) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """Return the classes, sorted, and the class number of each image.
 
     Parameters
@@ -21,6 +21,8 @@ def encode_labels(y: Any, n_images: int) -> tuple[NDArray[Any], NDArray[np.intp]
         Labels of any type that scikit-learn accepts.
     n_images : int
         How many there must be.
+    classes : array-like, default=None
+        All labels that there are; None takes those of `y`, of which there must be two at least.
 
     Returns
     -------
@@ -32,7 +34,8 @@ def encode_labels(y: Any, n_images: int) -> tuple[NDArray[Any], NDArray[np.intp]
     Raises
     ------
     ValueError
-        If there are no labels, too many or too few, missing ones, real numbers, or one class only.
+        If there are no labels, too many or too few, missing ones, real numbers, one class only, or one that
+        `classes` lacks.
 
     Examples
     --------
@@ -53,12 +56,33 @@ def encode_labels(y: Any, n_images: int) -> tuple[NDArray[Any], NDArray[np.intp]
         raise ValueError(f"y must hold a label for every image; it is missing in rows {missing[:5].tolist()}.")
     assert_all_finite(y, input_name="y")
     check_classification_targets(y)
-    classes, labels = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
+    known = np.unique(y if classes is None else column_or_1d(classes))
+    if len(known) < 2:
+        name = "y holds" if classes is None else "classes names"
         raise ValueError(
-            f"y holds one class only ({classes.tolist()[0]!r}); a classifier needs at least two classes."
+            f"{name} one class only ({known.tolist()[0]!r}); a classifier needs at least two classes."
         )
-    return classes, labels.astype(np.intp)
+    unknown = np.setdiff1d(y, known)
+    if unknown.size:
+        raise ValueError(f"y holds the labels {unknown.tolist()[:5]}, and the classes are {known.tolist()}.")
+    return known, np.searchsorted(known, y).astype(np.intp)
+
+
+def check_sample_weight(sample_weight: Any, n_images: int) -> NDArray[np.float64] | None:
+    """Return the weights of the images as an array, None if there are none.
+
+    Raises
+    ------
+    ValueError
+        If they have another length, or one is negative or not finite.
+    """
+    if sample_weight is None:
+        return None
+    # scikit-learn's function looks at nothing of X but its length.
+    weight: NDArray[np.float64] = _check_sample_weight(
+        sample_weight, np.empty((n_images, 1)), dtype=np.float64, ensure_non_negative=True
+    )
+    return weight
 
 
 def image_weights(
@@ -67,7 +91,7 @@ def image_weights(
     *,
     classes: NDArray[Any],
     class_weight: str | dict[Any, float] | None,
-    sample_weight: Any,
+    sample_weight: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
     """Return the weight of each image: its class's times its own, with mean 1 over the training images.
 
@@ -81,8 +105,8 @@ def image_weights(
         The labels that a dict names.
     class_weight : "balanced", dict or None
         As in scikit-learn; a label that a dict leaves out has weight 1.
-    sample_weight : array-like of shape (n_images,) or None
-        Non-negative.
+    sample_weight : ndarray of float64, shape (n_images,), or None
+        As `check_sample_weight` returns it.
 
     Returns
     -------
@@ -92,8 +116,7 @@ def image_weights(
     Raises
     ------
     ValueError
-        If a dict names an unknown label, `sample_weight` has another length or a negative value, or nothing that
-        is left to train on has a weight.
+        If a dict names an unknown label, or nothing that is left to train on has a weight.
     """
     if isinstance(class_weight, dict):
         unknown = [label for label in class_weight if label not in classes]
@@ -104,11 +127,12 @@ def image_weights(
             raise ValueError(f"The weights of class_weight must be 0 or more; those of {negative} are not.")
         by_class = np.array([class_weight.get(label, 1.0) for label in classes.tolist()], dtype=np.float64)
     else:
-        by_class = compute_class_weight(class_weight, classes=np.arange(len(classes)), y=labels[training])
+        present = np.unique(labels[training])
+        by_class = np.ones(len(classes))
+        by_class[present] = compute_class_weight(class_weight, classes=present, y=labels[training])
     weight = by_class[labels]
     if sample_weight is not None:
-        own = _check_sample_weight(sample_weight, labels, dtype=np.float64, ensure_non_negative=True)
-        weight = weight * own
+        weight = weight * sample_weight
     mean = weight[training].mean()
     if mean <= 0:
         raise ValueError("The weights of all images that are left to train on are zero; some must be positive.")

@@ -8,14 +8,14 @@ import torch
 
 from skinclf.augmentation import LesionAugmenter
 from skinclf.estimator._batches import ImageDataset, OrderedBatches, ShuffledBatches, n_training_batches
+from skinclf.estimator._seeds import EpochDraws, FitSeeds
 
 
 def shuffled(dataset, batch_size, augmenter=None, seed=0, value_range=(0.0, 1.0)):
     return ShuffledBatches(
         dataset,
         batch_size,
-        shuffle_seed=seed,
-        augmentation_seed=seed,
+        draws=EpochDraws(FitSeeds.spawn(seed)),
         augmenter=augmenter,
         value_range=value_range,
         device="cpu",
@@ -28,6 +28,7 @@ def numbered():
     return np.arange(33, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
 
 
+@pytest.mark.fault(71)
 @pytest.mark.parametrize(("n_images", "batch_size"), [(33, 8), (33, 32), (32, 8), (2, 64), (9, 4), (31, 10)])
 def test_an_epoch_sees_every_image_once_and_no_batch_is_of_one(numbered, n_images, batch_size):
     batches = list(shuffled(ImageDataset(numbered[:n_images]), batch_size))

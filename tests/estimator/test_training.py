@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 
 from skinclf import LesionCNNClassifier
-from skinclf.estimator._training import choose_precision
+from skinclf.estimator._device import choose_precision
 from skinclf.models import WeightedCrossEntropy
 
 Quick = functools.partial(
@@ -81,6 +81,7 @@ def interrupt(image_shape, n_classes):
     return Interrupted(int(np.prod(image_shape)), n_classes)
 
 
+@pytest.mark.fault(65)
 def test_ctrl_c_is_passed_on_and_leaves_no_fitted_classifier(lesions):
     classifier = Quick().fit(lesions.images, lesions.target)
     classifier.set_params(architecture=interrupt, architecture_params=None)
@@ -92,6 +93,7 @@ def test_ctrl_c_is_passed_on_and_leaves_no_fitted_classifier(lesions):
         classifier.predict(lesions.images)
 
 
+@pytest.mark.fault(70)
 def test_a_loss_that_is_not_finite_is_an_error_that_says_what_to_try(lesions):
     classifier = Quick(lr=1e30, lr_schedule=None, optimizer="sgd")
     with pytest.raises(FloatingPointError, match=r"loss became (nan|inf) in epoch 1, batch \d.*Try a lower lr"):

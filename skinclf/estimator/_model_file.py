@@ -1,0 +1,323 @@
+"""`save` and `load` of the classifier: parameters, fitted attributes and weights in one file without code."""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.utils.validation import check_is_fitted
+from skorch.history import History
+from torch.nn.parameter import is_lazy
+
+from skinclf._files import check_target
+from skinclf.augmentation import LesionAugmenter
+from skinclf.estimator._container import ModelFileError, read_container, write_container
+from skinclf.estimator._device import choose_device, choose_precision
+from skinclf.estimator._net import build_network, prediction_net
+from skinclf.estimator._seeds import FitSeeds, seeded_torch
+from skinclf.models import StandardizedNetwork
+
+Classifier = TypeVar("Classifier")
+
+_SHOWN = 5  # names of weights in a message
+
+
+def save_classifier(classifier: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write a fitted classifier; see `LesionCNNClassifier.save`.
+
+    Parameters
+    ----------
+    classifier : LesionCNNClassifier
+        Fitted.
+    path : str or PathLike
+        The file; its folder exists.
+    overwrite : bool, default=False
+        Whether a file that is there already may be replaced.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        Before `fit`.
+    FileExistsError
+        If there is a file already, and `overwrite` is False.
+    TypeError
+        If `architecture_params` or `class_weight` hold what no file without code can hold.
+    OSError
+        If the file cannot be written; the old one is then as it was.
+
+    Warns
+    -----
+    UserWarning
+        If a parameter is left out, which a later `fit` would need: `callbacks`, an optimiser that is not of
+        ``torch.optim``, and a `random_state` that is a RandomState or a Generator.
+    """
+    check_is_fitted(classifier)
+    check_target(Path(path), overwrite=overwrite)
+    plain, objects, left_out = _sorted_out(classifier.get_params(deep=False))
+    content = {
+        "params": plain,
+        "objects": objects,
+        "left_out": left_out,
+        "fitted": {
+            name: value
+            for name, value in vars(classifier).items()
+            if _is_fitted_attribute(name) and name not in ("net_", "history_")
+        },
+        "history": [(name, classifier.history_[name].to_numpy()) for name in classifier.history_.columns],
+        "state": dict(classifier.net_.module_.state_dict()),
+    }
+    if left_out:
+        warnings.warn(
+            f"{path} cannot hold {left_out}. A classifier that is loaded from it predicts the same; before it is "
+            "fitted again, set them with set_params.",
+            UserWarning,
+            stacklevel=3,
+        )
+    try:
+        write_container(path, "model", content)
+    except TypeError as error:
+        raise TypeError(
+            f"{type(classifier).__name__} cannot be saved: {error} In parameters, name such things by "
+            "strings; or put them into the function that is the architecture."
+        ) from error
+
+
+def _is_fitted_attribute(name: Any) -> bool:
+    return isinstance(name, str) and name.endswith("_") and not name.startswith("_")
+
+
+def _sorted_out(params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Part parameters into plain values, objects that a name and plain values describe, and others."""
+    plain: dict[str, Any] = {}
+    objects: dict[str, Any] = {}
+    left_out: list[str] = []
+    for name, value in params.items():
+        described = _described(name, value)
+        if described is not None:
+            objects[name] = described
+        elif _is_left_out(name, value):
+            left_out.append(name)
+        else:
+            plain[name] = value
+    return plain, objects, left_out
+
+
+def _described(name: str, value: Any) -> tuple[str, Any] | None:
+    if name == "architecture" and callable(value):
+        return "own network", qualified_name(value)
+    if name == "optimizer" and value in vars(torch.optim).values():
+        return "torch.optim", value.__name__
+    if isinstance(value, LesionAugmenter):
+        params = value.get_params(deep=False)
+        return "LesionAugmenter", {k: v for k, v in params.items() if not _is_left_out(k, v)}
+    if isinstance(value, os.PathLike):
+        return "path", os.fspath(value)
+    return None
+
+
+def _is_left_out(name: str, value: Any) -> bool:
+    if name == "random_state":
+        return not (value is None or isinstance(value, int | np.integer))
+    return (name == "optimizer" and not isinstance(value, str)) or (name == "callbacks" and value is not None)
+
+
+def qualified_name(value: Any) -> str:
+    """Return the module and the name of a callable; of a partial those of its function.
+
+    Examples
+    --------
+    >>> import functools
+    >>> from skinclf.estimator._model_file import qualified_name
+    >>> from skinclf.models import lesion_cnn
+    >>> qualified_name(functools.partial(lesion_cnn, width=8))
+    'skinclf.models._lesion_cnn.lesion_cnn'
+    """
+    while isinstance(value, functools.partial):
+        value = value.func
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def load_classifier(
+    cls: type[Classifier], path: str | os.PathLike[str], *, architecture: Any = None, device: str = "auto"
+) -> Classifier:
+    """Read a classifier that `save_classifier` wrote; see `LesionCNNClassifier.load`.
+
+    Parameters
+    ----------
+    cls : type
+        `LesionCNNClassifier` or a subclass.
+    path : str or PathLike
+        The file.
+    architecture : callable, default=None
+        The network that it was trained with, where that is not one of skinclf's: a file holds no code.
+    device : str, default="auto"
+        Where the network goes, and the new value of the parameter `device`. ``"auto"`` keeps the parameter as it
+        was saved, if there is such a device on this machine.
+
+    Returns
+    -------
+    LesionCNNClassifier
+        Fitted.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is damaged, something else, or of another version, or does not fit the network.
+    FileNotFoundError, OSError
+        If it is missing or cannot be read.
+    ValueError
+        If `device` was given, and does not exist on this machine.
+
+    Warns
+    -----
+    UserWarning
+        If the device or the precision that was saved does not exist on this machine.
+    """
+    content = _checked_content(path, read_container(path, "model"))
+    params = _restored_params(cls, path, content, architecture)
+    classifier: Any = cls(**params)
+    if device != "auto":
+        classifier.device = device
+    chosen = _settle_on_device(classifier, path, is_required=device != "auto")
+    for name, value in content["fitted"].items():
+        setattr(classifier, name, value)
+    classifier.history_ = pd.DataFrame(dict(content["history"]))
+    module = _restored_module(path, classifier, content["state"])
+    module.autocast_dtype = choose_precision(classifier.mixed_precision, chosen)
+    classifier.net_ = prediction_net(
+        module, n_classes=len(classifier.classes_), batch_size=classifier.batch_size, device=chosen
+    )
+    classifier.net_.history = _skorch_history(classifier.history_)
+    result: Classifier = classifier
+    return result
+
+
+def _checked_content(path: Any, content: Any) -> dict[str, Any]:
+    kinds = {"params": dict, "objects": dict, "fitted": dict, "history": list, "state": dict}
+    is_whole = isinstance(content, dict) and all(isinstance(content.get(k), kind) for k, kind in kinds.items())
+    needed = {"classes_", "image_shape_"}
+    if not is_whole or not needed <= {*content["fitted"]} or not all(map(_is_fitted_attribute, content["fitted"])):
+        raise ModelFileError(f"{path} holds no classifier as this version of skinclf saves it. Save it again.")
+    whole: dict[str, Any] = content
+    return whole
+
+
+def _restored_params(cls: Any, path: Any, content: dict[str, Any], architecture: Any) -> dict[str, Any]:
+    objects = {name: _restored(path, name, *described) for name, described in content["objects"].items()}
+    own_network = content["objects"].get("architecture")
+    if architecture is not None:
+        objects["architecture"] = architecture
+    elif own_network is not None:
+        raise ModelFileError(
+            f"{path} was trained with the own network {own_network[1]}, and files hold no code. Import it, and "
+            f"pass it: load(path, architecture={own_network[1].rpartition('.')[2]})."
+        )
+    params = {**content["params"], **objects}
+    _refuse_unknown(path, params, cls().get_params(deep=False), "LesionCNNClassifier")
+    return params
+
+
+def _restored(path: Any, name: str, kind: str, value: Any) -> Any:
+    """Return the object that was described; each kind is known here, and none comes from the file."""
+    if kind == "own network":
+        return None
+    if kind == "path":
+        return Path(value)
+    if kind == "LesionAugmenter":
+        _refuse_unknown(path, value, LesionAugmenter().get_params(), "LesionAugmenter")
+        return LesionAugmenter(**value)
+    optimizer = getattr(torch.optim, value, None)
+    if kind == "torch.optim" and isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):
+        return optimizer
+    raise ModelFileError(f"{path} has the parameter {name} from {kind}, {value!r}, which is not known here.")
+
+
+def _refuse_unknown(path: Any, params: dict[str, Any], known: dict[str, Any], owner: str) -> None:
+    unknown = sorted({*params} - {*known})
+    if unknown:
+        raise ModelFileError(
+            f"{path} has parameters that {owner} does not have in this version of skinclf: {unknown}. It was "
+            "saved by a later version; upgrade skinclf."
+        )
+
+
+def _settle_on_device(classifier: Any, path: Any, *, is_required: bool) -> str:
+    """Return the device of the network; set parameters that this machine cannot fulfil to "auto", and say so."""
+    try:
+        device = choose_device(classifier.device)
+    except ValueError:
+        if is_required:
+            raise
+        device = choose_device("auto")
+        _warn_of_auto(path, "device", classifier.device, device)
+        classifier.device = "auto"
+    try:
+        choose_precision(classifier.mixed_precision, device)
+    except ValueError:
+        _warn_of_auto(path, "mixed_precision", classifier.mixed_precision, "float32")
+        classifier.mixed_precision = "auto"
+    return device
+
+
+def _warn_of_auto(path: Any, name: str, value: Any, now: str) -> None:
+    warnings.warn(
+        f"{path} was saved with {name}={value!r}, which this machine cannot do; {name} is 'auto' now, here {now}.",
+        UserWarning,
+        stacklevel=5,
+    )
+
+
+def _restored_module(path: Any, classifier: Any, state: dict[str, Any]) -> StandardizedNetwork:
+    shape, n_classes = classifier.image_shape_, len(classifier.classes_)
+    with seeded_torch(0):  # an own network may draw its first weights from the global generators
+        network = build_network(
+            classifier.architecture, classifier.architecture_params or {}, shape, n_classes, FitSeeds.spawn(0)
+        )
+    module = StandardizedNetwork(network, mean=[0.0] * shape[2], scale=[1.0] * shape[2])
+    problems = _differences(state, module.state_dict())
+    if problems:
+        name = (
+            classifier.architecture
+            if classifier.architecture == "lesion_cnn"
+            else qualified_name(classifier.architecture)
+        )
+        raise ModelFileError(
+            f"{path} holds other weights than {name} has for {n_classes} classes and images of shape {shape}: "
+            f"{'; '.join(problems)}. Pass the architecture that it was trained with."
+        )
+    module.load_state_dict(state)
+    return module.eval()
+
+
+def _differences(state: dict[str, Any], own: dict[str, Any]) -> list[str]:
+    missing = [name for name in own if name not in state]
+    unexpected = [name for name in state if name not in own]
+    shapes = [
+        f"{name} {_shape(state[name])} instead of {_shape(value)}"
+        for name, value in own.items()
+        if name in state and not is_lazy(value) and _shape(state[name]) != _shape(value)
+    ]
+    kinds = (("the file lacks", missing), ("the network lacks", unexpected), ("the file has", shapes))
+    return [f"{words} {_first(names)}" for words, names in kinds if names]
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else None
+
+
+def _first(names: list[str]) -> str:
+    rest = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _skorch_history(frame: pd.DataFrame) -> History:
+    """Return a history that training can go on from, and that gives `frame` again."""
+    rows = [{"batches": [], **row} for row in frame.rename(columns={"seconds": "dur"}).to_dict("records")]
+    return History(rows)
