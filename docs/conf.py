@@ -7,6 +7,7 @@ from pathlib import Path
 import skinclf
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))  # fault_marks
 
 project = "skinclf"
 author = "The skinclf developers"
@@ -18,6 +19,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
+    "fault_table",
     "measured_results",
 ]
 exclude_patterns = ["_build"]

@@ -106,6 +106,7 @@ def test_an_array_is_not_copied():
     assert check_images(floats) is floats
 
 
+@pytest.mark.fault(34)
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_a_read_only_memory_map_is_taken_as_it_is(tmp_path, dtype):
     np.save(tmp_path / "images.npy", images(2, 8, 8, 3, dtype=dtype))
@@ -191,6 +192,7 @@ REFUSED_IMAGES = {
 }
 
 
+@pytest.mark.fault(26, 27, 28, 29, 31, 32)
 @pytest.mark.parametrize(("X", "kind", "message"), REFUSED_IMAGES.values(), ids=REFUSED_IMAGES)
 def test_refused_images_and_why(X, kind, message):
     with pytest.raises(kind, match=re.escape(message)):
@@ -204,6 +206,7 @@ def test_the_first_row_that_is_not_finite_is_named_with_its_own_trouble():
         check_images(X)
 
 
+@pytest.mark.fault(30)
 @pytest.mark.parametrize(
     ("shape", "remedy"),
     [
@@ -343,6 +346,7 @@ def test_groups_are_any_hashable_values(groups):
     assert checked[0] == checked[2] != checked[1]
 
 
+@pytest.mark.fault(48)
 @pytest.mark.parametrize("missing", [None, np.nan, pd.NA, pd.NaT, ""], ids=repr)
 def test_missing_groups_are_counted_and_named(missing):
     message = "groups must name a lesion for every image; 2 of 4 are missing (rows [1, 3])."
@@ -350,6 +354,7 @@ def test_missing_groups_are_counted_and_named(missing):
         check_groups(["x", missing, "x", missing], 4)
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize(
     ("groups", "shape"),
     [(["x", "y"], (2,)), ([], (0,)), (np.ones((3, 1)), (3, 1)), (pd.DataFrame({"lesion_id": [1, 2, 3]}), (3, 1))],
