@@ -50,9 +50,9 @@ COLORS = v2.ColorJitter(brightness=0.15, contrast=0.15, saturation=0.15, hue=0.0
 TO_FLOAT = v2.ToDtype(torch.float32, scale=True)
 ERASING = v2.RandomErasing(p=0.25, scale=(0.02, 0.2), ratio=(0.3, 1 / 0.3))
 THEIRS = {
-    "torchvision, uint8 tensors": v2.Compose([*FLIPS, MOVES, COLORS, TO_FLOAT, ERASING]),
-    "torchvision, float tensors": v2.Compose([TO_FLOAT, *FLIPS, MOVES, COLORS, ERASING]),
-    "torchvision, PIL images": v2.Compose([*FLIPS, MOVES, COLORS, v2.ToImage(), TO_FLOAT, ERASING]),
+    "torchvision_uint8": v2.Compose([*FLIPS, MOVES, COLORS, TO_FLOAT, ERASING]),
+    "torchvision_float": v2.Compose([TO_FLOAT, *FLIPS, MOVES, COLORS, ERASING]),
+    "torchvision_pil": v2.Compose([*FLIPS, MOVES, COLORS, v2.ToImage(), TO_FLOAT, ERASING]),
 }
 
 
@@ -71,32 +71,29 @@ def in_turns(contestants: dict[str, Callable[[], Any]], rounds: int, seconds: fl
 
 
 def augmentation(side: int, rounds: int, seconds: float) -> dict[str, Any]:
-    """Compare the augmentation of one batch, and say where ours spends its time."""
+    """Compare the augmentation of one batch."""
     pixels = np.random.default_rng(0).integers(0, 256, (N_IMAGES, side, side, 3), dtype=np.uint8)
     batch, generator = torch.from_numpy(pixels).permute(0, 3, 1, 2), torch_generator(0)
     tensors = [image.contiguous() for image in batch]
-    forms = dict.fromkeys(THEIRS, tensors) | {"torchvision, PIL images": [*map(Image.fromarray, pixels)]}
+    forms = dict.fromkeys(THEIRS, tensors) | {"torchvision_pil": [*map(Image.fromarray, pixels)]}
 
     def image_by_image(name: str) -> Callable[[], Any]:
         return lambda: torch.stack([THEIRS[name](image) for image in forms[name]])
 
-    contestants: dict[str, Callable[[], Any]] = {"ours": lambda: AUGMENTER.augment(batch, generator)}
+    contestants: dict[str, Callable[[], Any]] = {"skinclf": lambda: AUGMENTER.augment(batch, generator)}
     contestants |= {name: image_by_image(name) for name in THEIRS}
     times = in_turns(contestants, rounds, seconds)
-    fastest = min(THEIRS, key=times.__getitem__)
     return {
-        "pixels": side,
-        "threads": torch.get_num_threads(),
-        **{f"{name}, ms": round(value, 2) for name, value in times.items()},
-        "fastest opponent": fastest,
-        "ratio": round(times[fastest] / times["ours"], 1),
-        "parts of ours, ms": parts(batch, rounds, seconds / 4),
+        **{f"{name}_ms": round(value, 2) for name, value in times.items()},
+        "ratio": round(min(times[name] for name in THEIRS) / times["skinclf"], 2),
     }
 
 
-def parts(batch: torch.Tensor, rounds: int, seconds: float) -> dict[str, float]:
+def parts(side: int, rounds: int, seconds: float) -> dict[str, float]:
     """Time the steps of `LesionAugmenter.augment` one by one, each over the whole batch in its usual portions."""
-    generator, side = torch_generator(0), batch.shape[2]
+    generator = torch_generator(0)
+    batch = torch.randint(0, 256, (N_IMAGES, side, side, 3), generator=generator, dtype=torch.uint8)
+    batch = batch.permute(0, 3, 1, 2)
     drawn = AUGMENTER.draw(N_IMAGES, (side, side, 3), generator)
     portions = [*_slices(batch)]
     planes = [_unit_scale(batch[rows]) for rows in portions]
@@ -139,12 +136,10 @@ def training(side: int, rounds: int, seconds: float) -> dict[str, Any]:
         cross_entropy(network(images), labels).backward()
         optimizer.step()
 
-    times = in_turns({"plain": lambda: step(False), "augmented": lambda: step(True)}, rounds, seconds)
+    times = in_turns({"training": lambda: step(False), "augmented_training": lambda: step(True)}, rounds, seconds)
     return {
-        "pixels": side,
-        "threads": torch.get_num_threads(),
-        **{f"{name}, images a second": round(1000 * N_IMAGES / value) for name, value in times.items()},
-        "ratio": round(times["plain"] / times["augmented"], 3),
+        **{f"{name}_images_a_second": round(1000 * N_IMAGES / value) for name, value in times.items()},
+        "training_ratio": round(times["training"] / times["augmented_training"], 3),
     }
 
 
@@ -161,10 +156,11 @@ def main() -> None:
     for n_threads in options.threads:
         torch.set_num_threads(n_threads)
         for side in (64, 128):
-            rows.append(augmentation(side, options.rounds, options.seconds))
-            print(json.dumps(rows[-1], indent=2), flush=True)
-            steps.append(training(side, options.rounds, options.seconds))
-            print(json.dumps(steps[-1], indent=2), flush=True)
+            case = {"pixels": side, "threads": n_threads}
+            given = (side, options.rounds, options.seconds)
+            rows.append({**case, **augmentation(*given), **training(*given)})
+            steps.append({**case, "milliseconds": parts(*given)})
+            print(json.dumps([rows[-1], steps[-1]], indent=2), flush=True)
     if options.output:
         from skinclf.reporting._provenance import collect_provenance
 
@@ -172,13 +168,14 @@ def main() -> None:
         content = {
             "title": "Augmentation of a batch",
             "description": "64 images of random pixels, from uint8 to an augmented float32 batch, beside "
-            "torchvision's transforms image by image; training steps of lesion_cnn with and without augmentation.",
+            "torchvision's transforms image by image, milliseconds a batch; the ratio is to the fastest of them. "
+            "Training steps of lesion_cnn on such batches, with and without augmentation.",
             "command": " ".join(["python benchmarks/bench_augmentation.py", *sys.argv[1:]]),
             **provenance,
             "versions": {**provenance["versions"], "torchvision": torchvision.__version__},
             "rounds": options.rounds,
             "rows": rows,
-            "training": steps,
+            "parts": steps,
         }
         options.output.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -16,6 +17,8 @@ from skinclf.preprocessing._output import ImageOutputMixin
 from skinclf.preprocessing._pixels import is_flat, read_pixels, unit_scale
 
 _IMAGES_AT_ONCE = 256
+_VALUES_AT_ONCE = 2**20
+"""8 MB in double precision."""
 
 
 class ImageStandardizer(OneToOneFeatureMixin, ImageOutputMixin, BaseEstimator):
@@ -126,8 +129,9 @@ def channel_statistics(
 
 
 def _parts(images: Any, rows: NDArray[np.intp]) -> Iterator[NDArray[Any]]:
-    for start in range(0, len(rows), _IMAGES_AT_ONCE):
-        yield images[rows[start : start + _IMAGES_AT_ONCE]]
+    n_rows = max(1, _VALUES_AT_ONCE // math.prod(images.shape[1:]))
+    for start in range(0, len(rows), n_rows):
+        yield images[rows[start : start + n_rows]]
 
 
 def _of_bytes(images: Any, rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
