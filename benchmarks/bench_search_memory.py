@@ -7,8 +7,8 @@ a refit, once with one worker and once with two, each in a process of its own wi
 outside: the memory of all its processes, where a page that several share counts once (the sum of their PSS), and
 the largest single process, with shared pages (RSS) and without (USS). The limit is the uint8 array and 500 MB a
 worker. What a process takes that has imported the library and made one optimiser is told apart: most of it is
-torch, of which a build for CUDA takes several times what one for the CPU does. The index of the cache says how many
-files were decoded.
+torch, of which a build for CUDA takes several times what one for the CPU does. The index of the cache says how
+many files were decoded.
 
 SKINCLF_DATA says where HAM10000 is, unless --data does; without either, painted lesions are searched. Linux only,
 since it reads /proc. All of HAM10000 at 64 pixels takes some minutes on two cores.
