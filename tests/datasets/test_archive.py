@@ -72,6 +72,7 @@ def test_the_folder_that_is_named_like_the_archive_is_left_off(tmp_path):
     assert [member.name for member in inspect_archive(both)] == ["c/a.jpg", "a.jpg"]
 
 
+@pytest.mark.fault(57)
 def test_folders_and_what_systems_leave_behind_are_passed_over(tmp_path):
     rubbish = {
         "notes/": b"",
@@ -182,6 +183,7 @@ def test_is_whole(tmp_path):
 # --- archives that are dangerous ----------------------------------------------------------------------------
 
 
+@pytest.mark.fault(55)
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -225,6 +227,7 @@ def test_a_name_with_a_null_character(tmp_path):
     assert "path that leads out of the folder" in refusal(path)
 
 
+@pytest.mark.fault(55)
 @pytest.mark.parametrize(
     ("mode", "message"),
     [
@@ -256,6 +259,7 @@ def test_a_file_where_a_folder_must_be(tmp_path):
     )
 
 
+@pytest.mark.fault(56)
 def test_a_bomb_by_its_ratio(tmp_path):
     path = write_zip(tmp_path / "a.zip", {"a.jpg": bytes(1 << 20), "b.jpg": random.Random(0).randbytes(1000)})
     told = refusal(path)
@@ -271,6 +275,7 @@ def test_a_table_of_zeros_and_ones_is_no_bomb(tmp_path):
     assert 5 < member.size / member.entry.compress_size < 50
 
 
+@pytest.mark.fault(56)
 def test_a_bomb_by_its_sizes(tmp_path, good):
     assert "file of more than 10 bytes (2): 'ISIC_0024307.jpg': 11 bytes" in refusal(good, Limits(member=10))
     assert "too much to unpack (1): 28 bytes; the limit is 27" in refusal(good, Limits(total=27))
@@ -294,6 +299,7 @@ def change(path, number, offset, form, value):
     path.write_bytes(raw)
 
 
+@pytest.mark.fault(56)
 def test_a_bomb_of_files_that_share_their_bytes(tmp_path):
     """As in Fifield's: many entries lead to one block, so that the ratio of each is innocent."""
     path = write_zip(tmp_path / "a.zip", {f"{name}.jpg": random.Random(0).randbytes(1000) for name in range(9)})

@@ -138,6 +138,7 @@ def test_progress_goes_to_the_standard_error_stream_only_if_it_is_wanted(tmp_pat
 # --- connections that break ---------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(54)
 @pytest.mark.parametrize("fault", [cut(70_000), stall(70_000)], ids=["cut", "stall"])
 def test_a_broken_connection_is_taken_up_where_it_stopped(tmp_path, server, serve, fault):
     _, remote = serve(fault)
@@ -344,6 +345,7 @@ def test_a_part_that_was_damaged_on_the_disk_is_noticed_in_the_end(tmp_path, ser
 # --- answers that are not the file --------------------------------------------------------------------------
 
 
+@pytest.mark.fault(53)
 def test_a_wrong_file_of_the_right_length_is_refused_and_removed(tmp_path, server, serve):
     message = rf"a\.zip is not as published: its MD5 is {md5(OTHER).digest}, and the source publishes {MD5.digest}"
     with pytest.raises(DownloadError, match=message):

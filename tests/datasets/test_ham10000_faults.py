@@ -35,6 +35,7 @@ def home(tmp_path):
 # --- how tables are written ---------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(43)
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
 def test_any_delimiter_with_and_without_byte_order_mark(home, delimiter, mark):
@@ -43,6 +44,7 @@ def test_any_delimiter_with_and_without_byte_order_mark(home, delimiter, mark):
     assert load_checked(home, SMALL).target.tolist() == LABELS
 
 
+@pytest.mark.fault(43)
 def test_a_table_that_a_german_excel_wrote(home):
     rows = [(*(cell.replace(".", ",") for cell in row), "Universität") for row in ROWS]
     path = write_table(home / "HAM10000_metadata.csv", rows, (*HEADER, "Anmerkung"), delimiter=";")
@@ -55,6 +57,7 @@ def test_a_table_that_a_german_excel_wrote(home):
     assert set(frame["Anmerkung"]) == {"Universität"}
 
 
+@pytest.mark.fault(43)
 def test_utf_16(home):
     path = write_table(home / "HAM10000_metadata.csv", delimiter="\t")
     path.write_text(path.read_text(), encoding="utf-16")
@@ -68,6 +71,7 @@ def test_an_index_column_blank_lines_and_case_of_the_header_are_harmless(home):
     assert load_checked(home, SMALL).target.tolist() == LABELS
 
 
+@pytest.mark.fault(36)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -111,6 +115,7 @@ def test_two_tables_must_be_the_same(home):
 # --- what can be wrong with the rows ------------------------------------------------------------------------
 
 
+@pytest.mark.fault(41)
 @pytest.mark.parametrize(
     ("written", "hint"),
     [
@@ -130,6 +135,7 @@ def test_an_unknown_label_is_named_with_the_one_meant(home, written, hint):
     assert "load_isic" not in message
 
 
+@pytest.mark.fault(37, 40, 41, 42)
 @pytest.mark.parametrize(
     ("line", "column", "value", "expected"),
     [
@@ -233,6 +239,7 @@ def test_lesion_groupings_need_no_confirmation_type(tmp_path):
 # --- what can be wrong with the files -----------------------------------------------------------------------
 
 
+@pytest.mark.fault(38)
 def test_images_without_a_file_are_named_and_counted(tmp_path):
     write_table(tmp_path / "HAM10000_metadata.csv")
     write_images(tmp_path / "HAM10000_images_part_1", IDS[:4])
@@ -264,6 +271,7 @@ def test_a_part_of_the_data_set_is_refused_with_a_way_to_load_it(tmp_path):
     assert f"To work with a part of the data set knowingly, call load_isic({str(tmp_path)!r})" in message
 
 
+@pytest.mark.fault(39)
 def test_files_that_the_table_does_not_list_are_named(home):
     write_table(home / "HAM10000_metadata.csv")
     write_images(home / "images", ["ISIC_0034321", "isic_0024999"])

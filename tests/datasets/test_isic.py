@@ -271,6 +271,7 @@ def test_what_does_not_exist_is_named(home):
         load_isic(home, on_error="skip")
 
 
+@pytest.mark.fault(36)
 @pytest.mark.parametrize(
     ("text", "arguments", "message"),
     [
@@ -307,6 +308,7 @@ def test_no_image_at_all(tmp_path):
 # --- rows that cannot be used -------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(37, 38, 40, 41, 42)
 @pytest.mark.parametrize(
     ("before", "after", "expected", "lost"),
     [

@@ -91,9 +91,11 @@ class TestPixels:
         pixels = decode_image(file(np.repeat(checkers[:, :, None], 3, axis=2).astype(np.uint8)), 8)
         assert np.abs(pixels.astype(int) - 127.5).max() < 8
 
+    @pytest.mark.fault(23)
     def test_upscaling_a_single_pixel(self, file):
         assert (decode_image(file(np.full((1, 1, 3), (9, 80, 200), np.uint8)), 16) == (9, 80, 200)).all()
 
+    @pytest.mark.fault(24)
     @pytest.mark.parametrize("shape", [(1, 3000), (3000, 1), (2, 1501)])
     @pytest.mark.parametrize("crop", ["center", None])
     def test_extreme_proportions(self, file, shape, crop):
@@ -159,6 +161,7 @@ def orientation(number):
 
 
 class TestOrientation:
+    @pytest.mark.fault(13)
     @pytest.mark.parametrize("number", UPRIGHT)
     def test_all_eight(self, file, number):
         stored = noise(16, 16)
@@ -197,6 +200,7 @@ class TestOrientation:
 
 
 class TestModes:
+    @pytest.mark.fault(15)
     @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "GIF"])
     def test_grey_becomes_three_equal_channels(self, file, kind):
         grey = np.tile(np.arange(0, 256, 8, dtype=np.uint8), (32, 1))
@@ -209,6 +213,7 @@ class TestModes:
         pixels = decode_image(file(encoded(Image.fromarray(bits), "PNG")), 8)
         np.testing.assert_array_equal(pixels, np.repeat(bits[:, :, None], 3, axis=2) * np.uint8(255))
 
+    @pytest.mark.fault(14)
     @pytest.mark.parametrize("color", [(200, 30, 60), (255, 255, 255), (0, 0, 0), (90, 60, 50)])
     def test_cmyk_with_adobes_inversion(self, file, color):
         cmyk = Image.new("RGB", (32, 32), color).convert("CMYK")
@@ -216,6 +221,7 @@ class TestModes:
         assert b"Adobe" in content
         assert np.abs(decode_image(file(content), 8).astype(int) - color).max() <= 2
 
+    @pytest.mark.fault(16)
     def test_transparent_parts_become_white(self, file):
         rgba = np.zeros((3, 3, 4), np.uint8)
         rgba[:] = (200, 100, 0, 255)
@@ -232,6 +238,7 @@ class TestModes:
         assert (pixels[[1, 2], [1, 2]] == 70).all()
         assert (pixels[[0, 0, 3], [0, 1, 3]] == 255).all()
 
+    @pytest.mark.fault(17)
     @pytest.mark.parametrize("kind", ["PNG", "GIF"])
     def test_palette_with_and_without_a_transparent_entry(self, file, kind):
         palette = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), "P")
@@ -240,6 +247,7 @@ class TestModes:
         transparent = decode_image(file(encoded(palette, kind, transparency=1)), 2)
         assert transparent.tolist() == [[[*RED], [255] * 3], [[255] * 3, [*RED]]]
 
+    @pytest.mark.fault(18)
     @pytest.mark.parametrize(
         ("kind", "dtype"), [("PNG", "<u2"), ("TIFF", "<u2"), ("TIFF", ">u2"), ("TIFF", "<i4")]
     )
@@ -260,6 +268,7 @@ class TestModes:
         with pytest.raises(ImageReadError, match=f"^{re.escape(message)}$"):
             decode_image(file(encoded(values, "TIFF")), 8)
 
+    @pytest.mark.fault(19, 20)
     @pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", "WEBP"])
     def test_of_several_frames_the_first_counts(self, file, kind):
         first, second = Image.new("RGB", (16, 16), RED), Image.new("RGB", (16, 16), BLUE)
@@ -269,6 +278,7 @@ class TestModes:
 
 
 class TestPaths:
+    @pytest.mark.fault(6, 7, 8)
     @pytest.mark.parametrize(
         "name", ["a b.png", "ünïcödé/皮膚 病変.png", "A.JPG", "a.jpeg", "a.PNG", "no_suffix", "a.b.c", "wrong.jpg"]
     )
@@ -276,6 +286,7 @@ class TestPaths:
         picture = noise(16, 16)
         np.testing.assert_array_equal(decode_image(file(picture, name), 16), picture)
 
+    @pytest.mark.fault(6)
     def test_a_jpeg_named_png(self, file):
         assert decode_image(file(encoded(smooth(20, 20), "JPEG"), "lesion.png"), 16).shape == (16, 16, 3)
 
@@ -284,11 +295,13 @@ class TestPaths:
         (tmp_path / "link.png").symlink_to(file(picture))
         np.testing.assert_array_equal(decode_image(str(tmp_path / "link.png"), 16), picture)
 
+    @pytest.mark.fault(12)
     def test_no_such_file(self, file, tmp_path):
         picture = file(noise(8, 8))
         for missing in (tmp_path / "none.jpg", tmp_path / "none" / "a.jpg", Path(picture) / "a.jpg"):
             assert refusal(missing) == "no such file"
 
+    @pytest.mark.fault(9)
     def test_links_that_lead_nowhere(self, tmp_path):
         (tmp_path / "broken.jpg").symlink_to(tmp_path / "none.jpg")
         (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
@@ -297,6 +310,7 @@ class TestPaths:
         for name in ("broken", "loop", "there"):
             assert refusal(tmp_path / f"{name}.jpg") == "a symbolic link that leads nowhere"
 
+    @pytest.mark.fault(10)
     def test_a_folder(self, tmp_path):
         assert refusal(tmp_path) == "a folder, not an image file"
 
@@ -304,6 +318,7 @@ class TestPaths:
         cause = refusal(tmp_path / ("a" * 5000))
         assert cause == f"cannot be read: {os.strerror(errno.ENAMETOOLONG)}"
 
+    @pytest.mark.fault(11)
     def test_no_permission(self, file, tmp_path):
         path = file(noise(8, 8))
         Path(path).chmod(0)
@@ -346,9 +361,11 @@ def png_header(width, height):
 
 
 class TestDamage:
+    @pytest.mark.fault(1)
     def test_an_empty_file(self, file):
         assert refusal(file(b"", "a.jpg")) == "an empty file"
 
+    @pytest.mark.fault(5)
     @pytest.mark.parametrize(
         "page",
         [b"<!DOCTYPE html><html>", b"\n  <html lang='en'>", b"<!doctype HTML PUBLIC>"],
@@ -358,6 +375,7 @@ class TestDamage:
         cause = refusal(file(page + b"<body>404</body></html>", "a.jpg"))
         assert cause == "an HTML page, not an image; the download probably failed"
 
+    @pytest.mark.fault(21)
     @pytest.mark.parametrize("brand", [b"heic", b"heix", b"mif1"])
     def test_heic(self, file, brand):
         cause = refusal(file(b"\x00\x00\x00\x18ftyp" + brand + b"\x00" * 60, "a.heic"))
@@ -367,12 +385,14 @@ class TestDamage:
     def test_no_image(self, file, content):
         assert refusal(file(content)) == "not an image in a format that Pillow reads"
 
+    @pytest.mark.fault(2)
     @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
     def test_a_header_alone(self, file, kind):
         content = encoded(noise(64, 64), kind)
         start = content.index(b"\xff\xda") + 14 if kind == "JPEG" else content.index(b"IDAT") + 4
         assert refusal(file(content[:start])).startswith(("damaged: ", "not an image"))
 
+    @pytest.mark.fault(3)
     @pytest.mark.parametrize("missing", [1, 2, 10, 500])
     def test_a_truncated_jpeg(self, file, missing):
         content = encoded(noise(64, 64), "JPEG")
@@ -383,11 +403,13 @@ class TestDamage:
         content = encoded(noise(64, 64), kind)
         assert refusal(file(content[: len(content) // 2])).startswith(("damaged: ", "not an image"))
 
+    @pytest.mark.fault(4)
     def test_a_flipped_bit_in_a_png(self, file):
         content = bytearray(encoded(noise(64, 64), "PNG"))
         content[len(content) // 2] ^= 1
         assert refusal(file(bytes(content))).startswith("damaged: ")
 
+    @pytest.mark.fault(22)
     def test_a_bomb(self, file):
         content = png_header(30_000, 30_000) + png_chunk(b"IDAT", zlib.compress(b"")) + png_chunk(b"IEND", b"")
         assert refusal(file(content)).startswith("too many pixels to be a photo (Image size (900000000 pixels)")
@@ -454,6 +476,7 @@ FUZZED = {
 }
 
 
+@pytest.mark.fault(4)
 @pytest.mark.parametrize("kind", FUZZED)
 def test_whatever_happened_to_the_bytes_it_is_an_image_or_the_one_error(file, kind):
     generator = np.random.default_rng(0)

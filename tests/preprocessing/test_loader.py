@@ -56,6 +56,7 @@ def bad_files(tmp_path):
     }
 
 
+@pytest.mark.fault(25)
 def test_every_row_is_its_own_file_whatever_the_sizes(paths, options):
     images = ImageLoader(8, **options).fit_transform(paths)
     assert images.shape == (21, 8, 8, 3)
@@ -126,6 +127,7 @@ def test_nothing_is_learnt_and_fit_opens_no_file(paths):
     assert copy.transform(paths[:2]).shape == (2, 9, 9, 3)
 
 
+@pytest.mark.fault(1, 5, 12)
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_all_bad_files_are_in_one_message_with_row_and_cause(paths, bad_files, n_jobs, options):
     X = [paths[0], *bad_files, paths[1]]
