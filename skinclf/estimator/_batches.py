@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from skinclf.augmentation import LesionAugmenter
+from skinclf.augmentation import BatchMixer, LesionAugmenter
+from skinclf.augmentation._sampling import epoch_rows
 from skinclf.estimator._seeds import EpochDraws
 from skinclf.preprocessing._file_images import FileImages
 
@@ -153,6 +154,12 @@ class ShuffledBatches:
         Of the training images; augmentation works on values that are mapped from here to 0–1.
     device : str
         Where the images are augmented.
+    sampler : "balanced", "sqrt" or None
+        Which rows an epoch has, as `LesionCNNClassifier` says.
+    mixer : BatchMixer or None
+        What mixes the augmented images of a batch.
+    n_classes : int
+        For the targets of mixed images.
     """
 
     def __init__(
@@ -164,9 +171,15 @@ class ShuffledBatches:
         augmenter: LesionAugmenter | None,
         value_range: tuple[float, float],
         device: str,
+        sampler: str | None = None,
+        mixer: BatchMixer | None = None,
+        n_classes: int = 0,
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
+        self.sampler = sampler
+        self.mixer = mixer
+        self.n_classes = n_classes
         self.augmenter = augmenter
         self.value_range = value_range
         self.device = device
@@ -177,14 +190,24 @@ class ShuffledBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         n_images = len(self.dataset)
-        order = self.draws.order.permutation(n_images)
+        order = epoch_rows(self.dataset.labels[self.dataset.rows], self.sampler, self.draws.order)
         starts = [i * self.batch_size for i in range(len(self))]
         stops = [*starts[1:], n_images]
         parts = [order[start:stop] for start, stop in zip(starts, stops, strict=True)]
         for inputs, labels in self.dataset.batches(parts):
             if self.augmenter is not None:
                 inputs["images"] = self._augment(inputs["images"].to(self.device), self.augmenter)
-            yield inputs, labels
+            yield (inputs, labels) if self.mixer is None else self._mix(inputs, labels, self.mixer)
+
+    def _mix(self, inputs: dict[str, Tensor], labels: Tensor, mixer: BatchMixer) -> Batch:
+        images, targets, weight = mixer.mix(
+            inputs["images"],
+            labels,
+            inputs.get("weight"),
+            n_classes=self.n_classes,
+            generator=self.draws.augmentation,
+        )
+        return {"images": images} | ({} if weight is None else {"weight": weight}), targets
 
     def _augment(self, images: Tensor, augmenter: LesionAugmenter) -> Tensor:
         if images.dtype == torch.uint8:

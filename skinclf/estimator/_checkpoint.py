@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ class Checkpoint(Callback):
         """
         content = {
             "finished": finished,
-            "seeds": asdict(self.seeds),
+            "seeds": dataclasses.asdict(self.seeds),
             "module": dict(net.module_.state_dict()),
             "optimizer": net.optimizer_.state_dict(),
             "frozen": [name for name, value in net.module_.named_parameters() if not value.requires_grad],
@@ -171,7 +171,7 @@ def run_key(
         16 hexadecimal digits.
     """
     params = {k: v for k, v in classifier.get_params(deep=False).items() if k not in _WITHOUT_EFFECT}
-    description = [_describe(params), _describe(classifier.classes_.tolist()), seeds and asdict(seeds)]
+    description = [_describe(params), _describe(classifier.classes_.tolist()), seeds and dataclasses.asdict(seeds)]
     digest = hashlib.blake2b(json.dumps(description).encode(), digest_size=8)
     weights = {} if module is None else module.state_dict()
     for array in (*data, *(value.detach().cpu().numpy() for value in weights.values())):
@@ -203,6 +203,8 @@ def _describe(value: Any) -> Any:
     if isinstance(value, BaseEstimator | Callback):
         public = {k: v for k, v in vars(value).items() if not k.startswith("_") and not k.endswith("_")}
         return [_describe(type(value)), _describe(public)]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [_describe(type(value)), _describe(dataclasses.asdict(value))]
     named = value if hasattr(value, "__qualname__") else type(value)
     return f"{named.__module__}.{named.__qualname__}"
 

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skinclf._random import RandomStateLike
 from skinclf._validation import ImageShape
-from skinclf.augmentation import LesionAugmenter
+from skinclf.augmentation import BatchMixer, LesionAugmenter
 from skinclf.estimator import _fit
 from skinclf.estimator._batches import ImageDataset
 from skinclf.estimator._images import read_images
@@ -55,9 +55,16 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
     augmentation : {"standard", "light", "strong"}, LesionAugmenter or None, default="standard"
         What is drawn anew for each training image in every epoch. ``"standard"`` is ``LesionAugmenter()``,
         ``"light"`` its flips and quarter turns only, ``"strong"`` wider ranges and erasing.
+    mixer : BatchMixer, default=None
+        Mixup and CutMix of the augmented images of a batch, and of their targets.
+    sampler : {"balanced", "sqrt", None}, default=None
+        Which images an epoch has, which always are as many as there are to train on. ``"balanced"``: every class
+        equally often; ``"sqrt"``: in proportion to the square root of its size; None: each image once. Images are
+        repeated, and others left out, by number: none is copied. Every repetition is augmented anew.
     class_weight : "balanced", dict or None, default="balanced"
-        Weight of each class in the loss. ``"balanced"`` gives every class the same total weight, as in
-        scikit-learn; a dict has a weight, 0 or more, for each label that is not to weigh 1.
+        Weight of each class in the loss. ``"balanced"`` gives every class the same total weight over an epoch, as
+        in scikit-learn, so that it has nothing left to do beside ``sampler="balanced"``; a dict has a weight, 0 or
+        more, for each label that is not to weigh 1.
     optimizer : {"adamw", "sgd"} or torch.optim.Optimizer class, default="adamw"
         ``"sgd"`` has a Nesterov momentum of 0.9.
     lr : float, default=0.002
@@ -162,6 +169,8 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         crop: Literal["center"] | None = "center",
         image_shape: ImageShape | None = None,
         augmentation: str | LesionAugmenter | None = "standard",
+        mixer: BatchMixer | None = None,
+        sampler: str | None = None,
         class_weight: str | dict[Any, float] | None = "balanced",
         optimizer: str | type[torch.optim.Optimizer] = "adamw",
         lr: float = 0.002,
@@ -191,6 +200,8 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         self.crop = crop
         self.image_shape = image_shape
         self.augmentation = augmentation
+        self.mixer = mixer
+        self.sampler = sampler
         self.class_weight = class_weight
         self.optimizer = optimizer
         self.lr = lr

@@ -104,6 +104,7 @@ def _weights(
         classes=classifier.classes_,
         class_weight=classifier.class_weight,
         sample_weight=sample_weight,
+        sampler=classifier.sampler,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import warnings
@@ -16,7 +17,7 @@ from skorch.history import History
 from torch.nn.parameter import is_lazy
 
 from skinclf._files import check_target
-from skinclf.augmentation import LesionAugmenter
+from skinclf.augmentation import BatchMixer, LesionAugmenter
 from skinclf.estimator._container import ModelFileError, read_container, write_container
 from skinclf.estimator._device import choose_device, choose_precision
 from skinclf.estimator._net import build_network, prediction_net
@@ -116,6 +117,8 @@ def _described(name: str, value: Any) -> tuple[str, Any] | None:
     if isinstance(value, LesionAugmenter):
         params = value.get_params(deep=False)
         return "LesionAugmenter", {k: v for k, v in params.items() if not _is_left_out(k, v)}
+    if isinstance(value, BatchMixer):
+        return "BatchMixer", dataclasses.asdict(value)
     if isinstance(value, os.PathLike):
         return "path", os.fspath(value)
     return None
@@ -132,7 +135,8 @@ def qualified_name(value: Any) -> str:
 
     Examples
     --------
-    >>> import functools
+    >>> import dataclasses
+    import functools
     >>> from skinclf.estimator._model_file import qualified_name
     >>> from skinclf.models import lesion_cnn
     >>> qualified_name(functools.partial(lesion_cnn, width=8))
@@ -233,7 +237,10 @@ def _restored(path: Any, name: str, kind: str, value: Any) -> Any:
     if kind == "LesionAugmenter":
         _refuse_unknown(path, value, LesionAugmenter().get_params(), "LesionAugmenter")
         return LesionAugmenter(**value)
-    optimizer = getattr(torch.optim, value, None)
+    if kind == "BatchMixer":
+        _refuse_unknown(path, value, dataclasses.asdict(BatchMixer()), "BatchMixer")
+        return BatchMixer(**value)
+    optimizer = getattr(torch.optim, str(value), None)
     if kind == "torch.optim" and isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):
         return optimizer
     raise ModelFileError(f"{path} has the parameter {name} from {kind}, {value!r}, which is not known here.")

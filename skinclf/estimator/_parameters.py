@@ -16,7 +16,8 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
-from skinclf.augmentation import LesionAugmenter
+from skinclf.augmentation import BatchMixer, LesionAugmenter
+from skinclf.augmentation._sampling import SAMPLERS
 
 _AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "standard": {},
@@ -36,6 +37,8 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "crop": [StrOptions({"center"}), None],
     "image_shape": [tuple, list, None],
     "augmentation": [StrOptions(set(_AUGMENTATIONS)), LesionAugmenter, None],
+    "mixer": [BatchMixer, None],
+    "sampler": [StrOptions(set(SAMPLERS)), None],
     "class_weight": [StrOptions({"balanced"}), dict, None],
     "optimizer": [StrOptions({"adamw", "sgd"}), callable],
     "lr": [Interval(Real, 0, None, closed="neither")],

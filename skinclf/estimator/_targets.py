@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils import assert_all_finite, compute_class_weight
+from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, column_or_1d
+
+from skinclf.augmentation._sampling import epoch_counts
 
 
 def encode_labels(y: Any, n_images: int, classes: Any = None) -> tuple[NDArray[Any], NDArray[np.intp]]:
@@ -92,8 +94,12 @@ def image_weights(
     classes: NDArray[Any],
     class_weight: str | dict[Any, float] | None,
     sample_weight: NDArray[np.float64] | None,
+    sampler: str | None = None,
 ) -> NDArray[np.float64]:
-    """Return the weight of each image: its class's times its own, with mean 1 over the training images.
+    """Return the weight of each image: its class's times its own, with mean 1 over an epoch.
+
+    Validation images come once each, whatever the sampler does to the training images; their weights stand for the
+    repetitions too, so that both losses weigh the classes alike.
 
     Parameters
     ----------
@@ -107,6 +113,8 @@ def image_weights(
         As in scikit-learn; a label that a dict leaves out has weight 1.
     sample_weight : ndarray of float64, shape (n_images,), or None
         As `check_sample_weight` returns it.
+    sampler : "balanced", "sqrt" or None, default=None
+        How often the classes come in an epoch.
 
     Returns
     -------
@@ -118,23 +126,29 @@ def image_weights(
     ValueError
         If a dict names an unknown label, or nothing that is left to train on has a weight.
     """
+    sizes = np.bincount(labels[training], minlength=len(classes))
+    in_an_epoch = epoch_counts(sizes, sampler)
     if isinstance(class_weight, dict):
-        unknown = [label for label in class_weight if label not in classes]
-        if unknown:
-            raise ValueError(f"class_weight names {unknown}, but the classes of y are {classes.tolist()}.")
-        negative = [label for label, value in class_weight.items() if not value >= 0]
-        if negative:
-            raise ValueError(f"The weights of class_weight must be 0 or more; those of {negative} are not.")
-        by_class = np.array([class_weight.get(label, 1.0) for label in classes.tolist()], dtype=np.float64)
+        by_class = _weights_of_dict(class_weight, classes)
+    elif class_weight == "balanced":  # a class that is absent, in a part of the data, needs no weight
+        by_class = len(training) / (np.count_nonzero(sizes) * np.maximum(in_an_epoch, 1))
     else:
-        present = np.unique(labels[training])
         by_class = np.ones(len(classes))
-        by_class[present] = compute_class_weight(class_weight, classes=present, y=labels[training])
-    weight = by_class[labels]
-    if sample_weight is not None:
-        weight = weight * sample_weight
-    mean = weight[training].mean()
+    weight = by_class[labels] if sample_weight is None else by_class[labels] * sample_weight
+    repetitions = (in_an_epoch / np.maximum(sizes, 1))[labels]
+    mean = (weight * repetitions)[training].mean()
     if mean <= 0:
         raise ValueError("The weights of all images that are left to train on are zero; some must be positive.")
-    scaled: NDArray[np.float64] = weight / mean
+    scaled: NDArray[np.float64] = weight * repetitions / mean
+    scaled[training] = weight[training] / mean
     return scaled
+
+
+def _weights_of_dict(class_weight: dict[Any, float], classes: NDArray[Any]) -> NDArray[np.float64]:
+    unknown = [label for label in class_weight if label not in classes]
+    if unknown:
+        raise ValueError(f"class_weight names {unknown}, but the classes of y are {classes.tolist()}.")
+    negative = [label for label, value in class_weight.items() if not value >= 0]
+    if negative:
+        raise ValueError(f"The weights of class_weight must be 0 or more; those of {negative} are not.")
+    return np.array([class_weight.get(label, 1.0) for label in classes.tolist()], dtype=np.float64)
