@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ class MixDraw(NamedTuple):
     box: tuple[int, int, int, int] | None
 
 
-@dataclass(frozen=True)
+@dataclass
 class BatchMixer:
     """Mix the images of a training batch in pairs, with targets to match: mixup and CutMix.
 
@@ -42,7 +42,8 @@ class BatchMixer:
     batch gets one of them, by the toss of a coin.
 
     Only a loss that takes soft targets can use it, such as `skinclf.models.WeightedCrossEntropy`; so it is for the
-    training of networks, and no transformer of a pipeline.
+    training of networks, and no transformer of a pipeline. In `LesionCNNClassifier` (``mixer=``) a search reaches
+    its parameters as ``mixer__mixup`` and ``mixer__cutmix``.
 
     Attributes
     ----------
@@ -86,6 +87,45 @@ class BatchMixer:
                     f"{name} of BatchMixer must be a number of 0 (off) or more, the parameter of a beta "
                     f"distribution; got {value!r}."
                 )
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name, as scikit-learn asks for them.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            No parameter has parameters of its own: the result is the same.
+
+        Returns
+        -------
+        dict
+            ``mixup`` and ``cutmix``.
+        """
+        return asdict(self)
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name, as scikit-learn does.
+
+        Parameters
+        ----------
+        **params : dict
+            New values; on an error all stay as they were.
+
+        Returns
+        -------
+        BatchMixer
+            The same object.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter, or a value is out of range.
+        """
+        unknown = sorted(set(params) - set(self.get_params()))
+        if unknown:
+            raise ValueError(f"BatchMixer has no parameters {unknown}; it has mixup and cutmix.")
+        vars(self).update(vars(replace(self, **params)))
+        return self
 
     def draw(self, n_images: int, image_shape: ImageShape, generator: torch.Generator) -> MixDraw:
         """Draw how a batch is mixed.

@@ -135,8 +135,7 @@ def qualified_name(value: Any) -> str:
 
     Examples
     --------
-    >>> import dataclasses
-    import functools
+    >>> import functools
     >>> from skinclf.estimator._model_file import qualified_name
     >>> from skinclf.models import lesion_cnn
     >>> qualified_name(functools.partial(lesion_cnn, width=8))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import importlib.util
 import json
+import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -102,7 +105,7 @@ def example_images(classifier: Any) -> Tensor:
 def _traced(network: nn.Module, images: Tensor) -> Any:
     """Return the ONNX model, for any number of images; the exporters' warnings are about their own insides."""
     n_images = torch.export.Dim("n_images", min=1)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet_exporter():
         warnings.simplefilter("ignore")
         try:
             # torch.onnx.export would do it, but when it fails it tries three other ways, and prints what it tried.
@@ -121,6 +124,18 @@ def _traced(network: nn.Module, images: Tensor) -> Any:
                 f"not decide by the values of tensors, and use operations that ONNX has. {_first_line(error)}"
             ) from error
     return onnx_program.model_proto
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep the exporter from logging that torchvision, whose operations nobody uses here, is not installed."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from torch.nn.functional import cross_entropy
 
+from skinclf import LesionCNNClassifier
 from skinclf._random import torch_generator
 from skinclf.augmentation import BatchMixer
 from skinclf.augmentation._mixing import MixDraw, mix_images, mix_targets
@@ -250,5 +252,24 @@ def test_what_is_no_parameter_of_a_beta_distribution_is_refused(name, value):
 def test_it_is_a_value():
     assert BatchMixer(mixup=0.2) == BatchMixer(0.2, 0.0)
     assert repr(BatchMixer(cutmix=1)) == "BatchMixer(mixup=0.0, cutmix=1)"
-    with pytest.raises(AttributeError):
-        BatchMixer().mixup = 1
+
+
+def test_parameters_are_read_set_cloned_and_searched_as_scikit_learn_does_it():
+    mixer = BatchMixer(mixup=0.2)
+    assert mixer.get_params() == mixer.get_params(deep=False) == {"mixup": 0.2, "cutmix": 0.0}
+    assert mixer.set_params(cutmix=1) is mixer
+    assert mixer == BatchMixer(0.2, 1)
+    copy = clone(mixer)
+    assert copy == mixer
+    assert copy is not mixer
+    classifier = LesionCNNClassifier(mixer=mixer).set_params(mixer__mixup=0.7)
+    assert clone(classifier).get_params()["mixer__mixup"] == 0.7
+
+
+def test_wrong_parameters_are_refused_when_they_are_set_and_change_nothing():
+    mixer = BatchMixer(mixup=0.2)
+    with pytest.raises(ValueError, match=r"BatchMixer has no parameters \['cutout'\]; it has mixup and cutmix\."):
+        mixer.set_params(mixup=1, cutout=1)
+    with pytest.raises(ValueError, match="cutmix of BatchMixer must be a number of 0"):
+        mixer.set_params(mixup=1, cutmix=-1)
+    assert mixer == BatchMixer(mixup=0.2)

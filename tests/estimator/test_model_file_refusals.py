@@ -190,11 +190,11 @@ def test_another_class_count_is_refused(own, fitted, tmp_path):
 @pytest.mark.fault(61)
 def test_a_parameter_of_a_later_version_is_refused(fitted, tmp_path):
     save_classifier(fitted, tmp_path / "model")
-    edited(tmp_path / "model", params={"sampler": "sqrt", "ema": 0.99})
+    edited(tmp_path / "model", params={"horizon": "far", "ema": 0.99})
 
     message = (
         f"{tmp_path / 'model'} has parameters that LesionCNNClassifier does not have in this version of skinclf: "
-        "['ema', 'sampler']. It was saved by a later version; upgrade skinclf."
+        "['ema', 'horizon']. It was saved by a later version; upgrade skinclf."
     )
     with pytest.raises(ModelFileError, match=re.escape(message)):
         load(tmp_path / "model")
