@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback
 from skorch.history import History
@@ -24,9 +18,6 @@ from skinclf._files import remove_leftovers
 from skinclf.estimator._callback_state import callback_state, restore_callback_state
 from skinclf.estimator._container import ModelFileError, read_container, write_container
 from skinclf.estimator._seeds import FitSeeds
-
-_WITHOUT_EFFECT = {"cache_dir", "checkpoint_dir", "device", "n_jobs", "random_state", "verbose", "warm_start"}
-"""Parameters that do not change what is trained; the seeds stand for `random_state`."""
 
 
 class Checkpoint(Callback):
@@ -126,7 +117,7 @@ def open_checkpoint(
     if folder is None:
         yield None
         return
-    path = Path(folder) / f"run-{key}.safetensors"
+    path = Path(folder).expanduser() / f"run-{key}.safetensors"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{path}.lock", timeout=0)
@@ -145,40 +136,6 @@ def open_checkpoint(
         lock.release()
 
 
-def run_key(
-    classifier: Any,
-    data: Iterable[NDArray[Any] | None],
-    *,
-    seeds: FitSeeds | None,
-    module: torch.nn.Module | None,
-) -> str:
-    """Name a run by all that decides its outcome, so that no other run can be taken for it.
-
-    Parameters
-    ----------
-    classifier : LesionCNNClassifier
-        Whose parameters and ``classes_`` count.
-    data : iterable of ndarray or None
-        What it is fitted on.
-    seeds : FitSeeds or None
-        None where ``random_state`` does not fix them.
-    module : torch.nn.Module or None
-        Whose weights a warm start begins with.
-
-    Returns
-    -------
-    str
-        16 hexadecimal digits.
-    """
-    params = {k: v for k, v in classifier.get_params(deep=False).items() if k not in _WITHOUT_EFFECT}
-    description = [_describe(params), _describe(classifier.classes_.tolist()), seeds and dataclasses.asdict(seeds)]
-    digest = hashlib.blake2b(json.dumps(description).encode(), digest_size=8)
-    weights = {} if module is None else module.state_dict()
-    for array in (*data, *(value.detach().cpu().numpy() for value in weights.values())):
-        digest.update(b"nothing" if array is None else np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Load a state, with every tensor laid out in memory as its parameter is: sums depend on the order."""
     optimizer.load_state_dict(state)
@@ -186,27 +143,6 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
         for name, value in values.items():
             if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
                 values[name] = torch.empty_like(parameter).copy_(value)
-
-
-def _describe(value: Any) -> Any:
-    """Put a parameter into words that are the same in every process: no addresses, no state."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, dict):
-        return [[_describe(k), _describe(v)] for k, v in value.items()]
-    if isinstance(value, list | tuple):
-        return [_describe(v) for v in value]
-    if isinstance(value, functools.partial):
-        return ["partial", _describe(value.func), _describe(value.args), _describe(value.keywords)]
-    if isinstance(value, BaseEstimator | Callback):
-        public = {k: v for k, v in vars(value).items() if not k.startswith("_") and not k.endswith("_")}
-        return [_describe(type(value)), _describe(public)]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [_describe(type(value)), _describe(dataclasses.asdict(value))]
-    named = value if hasattr(value, "__qualname__") else type(value)
-    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _others(net: NeuralNetClassifier) -> list[tuple[str, Callback]]:

@@ -379,6 +379,8 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         ------
         sklearn.exceptions.NotFittedError
             Before `fit`.
+        ValueError
+            If `architecture` or `architecture_params` were changed after `fit`.
         FileExistsError
             If the file is there and `overwrite` is False.
         OSError
@@ -386,6 +388,7 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         TypeError
             If a parameter is of a kind that the file cannot hold.
         """
+        _fit.check_network(self, "save it")
         save_classifier(self, path, overwrite=overwrite)
 
     @classmethod

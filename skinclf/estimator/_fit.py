@@ -15,13 +15,14 @@ from skorch import NeuralNetClassifier
 
 from skinclf._validation import check_groups
 from skinclf.estimator._batches import FitData
-from skinclf.estimator._checkpoint import Checkpoint, load_optimizer, open_checkpoint, run_key
+from skinclf.estimator._checkpoint import Checkpoint, load_optimizer, open_checkpoint
 from skinclf.estimator._device import choose_device, choose_precision, repeatable_kernels
 from skinclf.estimator._holdout import image_fingerprints, lesion_holdout
 from skinclf.estimator._images import read_images
 from skinclf.estimator._memory import explain_out_of_memory
 from skinclf.estimator._net import build_net, build_network
 from skinclf.estimator._parameters import check_parameters, choose_augmenter, unchanged_on_error
+from skinclf.estimator._run_key import describe, run_key
 from skinclf.estimator._seeds import EpochDraws, FitSeeds, seeded_torch
 from skinclf.estimator._targets import check_sample_weight, encode_labels, image_weights
 from skinclf.estimator._training import history_frame, release_after_training, train
@@ -112,8 +113,29 @@ def _start(classifier: Any) -> Start:
     """Return what a classifier that goes on begins with; a file of a model holds no seeds."""
     if not hasattr(classifier, "net_"):
         return Start(FitSeeds.spawn(classifier.random_state))
-    seeds, incremental = getattr(classifier, "_training", (None, False))
+    check_network(classifier, "go on with it")
+    seeds, incremental, _ = getattr(classifier, "_training", (None, False, None))
     return Start(seeds or FitSeeds.spawn(classifier.random_state), classifier.net_, incremental)
+
+
+def _network_of(classifier: Any) -> Any:
+    return describe([classifier.architecture, classifier.architecture_params or {}])
+
+
+def check_network(classifier: Any, purpose: str) -> None:
+    """Refuse to go on with, or to save, a network that the parameters no longer describe.
+
+    Raises
+    ------
+    ValueError
+        If `architecture` or `architecture_params` were changed after the fit.
+    """
+    *_, fitted = getattr(classifier, "_training", (None, False, None))
+    if fitted is not None and fitted != _network_of(classifier):
+        raise ValueError(
+            "architecture or architecture_params were changed after the classifier was fitted, and it still has "
+            f"the network from before. Set them back to {purpose}, or fit a new classifier."
+        )
 
 
 def _set_classes(classifier: Any, classes: NDArray[Any], start: Start) -> None:
@@ -199,7 +221,7 @@ def _train(
     classifier.n_epochs_ = len(classifier.history_)
     classifier.best_epoch_ = dict(net.callbacks_)["best_weights"].epoch_
     classifier.validation_indices_ = data.validation
-    classifier._training = (start.seeds, incremental)
+    classifier._training = (start.seeds, incremental, _network_of(classifier))
     classifier.net_ = net
 
 

@@ -20,6 +20,7 @@ import skorch.callbacks
 from skorch.callbacks import (
     Callback,
     Checkpoint,
+    EarlyStopping,
     EpochScoring,
     InputShapeSetter,
     LoadInitState,
@@ -99,6 +100,7 @@ def fresh_callbacks(
     _check_scorings(named)
     if not validated:
         _check_without_validation(named)
+    _check_directions(named)
     copies = _copies([callback for _, callback in named])
     fresh = []
     for (name, _), callback in zip(named, copies, strict=True):
@@ -234,6 +236,17 @@ def _check_schedules(named: list[tuple[str, Callback]], lr_schedule: str | None)
             f"lr_schedule={lr_schedule!r} and callback {theirs[0]!r} would both set the learning rate, and each "
             "would undo what the other did. Set lr_schedule=None to use the callback, or leave the callback out."
         )
+
+
+def _check_directions(named: list[tuple[str, Callback]]) -> None:
+    """Skorch's early stopping takes lower scores for better ones, unless it is told otherwise."""
+    for name, callback in named:
+        higher = HIGHER_IS_BETTER.get(str(getattr(callback, "monitor", None)))
+        if isinstance(callback, EarlyStopping) and higher is not None and callback.lower_is_better == higher:
+            raise ValueError(
+                f"Callback {name!r} would stop at, and keep, the worst {callback.monitor}: of this score "
+                f"{'higher' if higher else 'lower'} values are better. Set lower_is_better={not higher}."
+            )
 
 
 def _check_scorings(named: list[tuple[str, Callback]]) -> None:

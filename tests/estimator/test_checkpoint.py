@@ -56,18 +56,21 @@ class Count(Callback):
         Count.epochs += 1
 
 
+HIDDEN = 8
+
+
 class OwnNetwork(torch.nn.Sequential):
     """A user's network, with dropout out of torch's global generator."""
 
     def __init__(self, image_shape, n_classes):
         super().__init__(
-            torch.nn.Conv2d(image_shape[2], 8, 3),
-            torch.nn.BatchNorm2d(8),
+            torch.nn.Conv2d(image_shape[2], HIDDEN, 3),
+            torch.nn.BatchNorm2d(HIDDEN),
             torch.nn.ReLU(),
             torch.nn.AdaptiveAvgPool2d(2),
             torch.nn.Flatten(),
             torch.nn.Dropout(0.5),
-            torch.nn.Linear(32, n_classes),
+            torch.nn.Linear(4 * HIDDEN, n_classes),
         )
 
 
@@ -187,7 +190,57 @@ def test_another_run_in_the_same_folder_is_another_file(lesions, tmp_path, chang
     assert weights_of(second) == weights_of(alone)
 
 
-@pytest.mark.parametrize("params", [{"n_jobs": 2}, {"verbose": 1}, {"device": "cpu"}], ids=str)
+def flattened(last):
+    """Two networks of one name, which differ in what they close over."""
+
+    def network(image_shape, n_classes):
+        inputs = int(np.prod(image_shape))
+        return torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(inputs, n_classes), torch.nn.ReLU6(), last()
+        )
+
+    return network
+
+
+class Scaled:
+    """A callable object with an attribute."""
+
+    def __init__(self, slope):
+        self.slope = slope
+
+    def __call__(self, image_shape, n_classes):
+        inputs = int(np.prod(image_shape))
+        return torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(inputs, n_classes), torch.nn.LeakyReLU(self.slope)
+        )
+
+
+@pytest.mark.fault(72)
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (flattened(torch.nn.Tanh), flattened(torch.nn.Sigmoid)),
+        (Scaled(0.1), Scaled(0.9)),
+        (
+            lambda shape, n: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, n), torch.nn.Tanh()),
+            lambda shape, n: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, n), torch.nn.Sigmoid()),
+        ),
+    ],
+    ids=["closures", "objects", "lambdas"],
+)
+def test_networks_of_one_name_are_told_apart_by_their_code(lesions, tmp_path, one, other):
+    shared = Quick(checkpoint_dir=tmp_path, architecture_params=None, max_epochs=1)
+    fit(shared, lesions, architecture=one)
+    second = fit(shared, lesions, architecture=other)
+    alone = fit(shared, lesions, architecture=other, checkpoint_dir=None)
+    np.testing.assert_array_equal(second.predict_proba(lesions.images), alone.predict_proba(lesions.images))
+    fit(shared, lesions, architecture=other)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+
+
+@pytest.mark.parametrize(
+    "params", [{"n_jobs": 2}, {"verbose": 1}, {"device": "cpu"}, {"memory_limit": 7}], ids=str
+)
 def test_what_does_not_change_the_outcome_does_not_make_another_run(lesions, tmp_path, params):
     fit(Quick(checkpoint_dir=tmp_path, max_epochs=1), lesions)
     fit(Quick(checkpoint_dir=tmp_path, max_epochs=1), lesions, **params)
@@ -261,16 +314,9 @@ def test_a_network_whose_code_has_changed_is_refused(lesions, tmp_path):
     classifier = Quick(checkpoint_dir=tmp_path, architecture=OwnNetwork, architecture_params=None)
     cut_off(classifier, lesions, epoch=3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(OwnNetwork, "__init__", lambda self, shape, n: TwiceAsWide.__init__(self, shape, n))
+        patch.setattr(sys.modules[__name__], "HIDDEN", 16)
         with pytest.raises(ModelFileError, match=r"(?s)holds another network .* code of `architecture` change"):
             fit(classifier, lesions)
-
-
-class TwiceAsWide(torch.nn.Sequential):
-    def __init__(self, image_shape, n_classes):
-        torch.nn.Sequential.__init__(
-            self, torch.nn.Flatten(), torch.nn.Linear(int(np.prod(image_shape)), n_classes)
-        )
 
 
 @pytest.mark.fault(63)

@@ -156,3 +156,18 @@ def test_a_clone_of_one_that_went_on_begins_anew(lesions):
     classifier = Quick().partial_fit(lesions.images, lesions.target, np.unique(lesions.target))
     with pytest.raises(NotFittedError):
         clone(classifier).predict(lesions.images)
+
+
+def test_a_network_that_the_parameters_no_longer_describe_is_not_trained_further_or_saved(lesions, tmp_path):
+    classifier = Quick(warm_start=True).fit(lesions.images, lesions.target)
+    classifier.set_params(architecture_params={"width": 16, "depth": 1})
+
+    with pytest.raises(
+        ValueError, match=r"changed after the classifier was fitted.* Set them back to go on with it"
+    ):
+        classifier.fit(lesions.images, lesions.target)
+    with pytest.raises(ValueError, match=r"changed after the classifier was fitted.* Set them back to save it"):
+        classifier.save(tmp_path / "model")
+
+    classifier.set_params(architecture_params={"width": 8, "depth": 1}).save(tmp_path / "model")
+    assert LesionCNNClassifier.load(tmp_path / "model").fit(lesions.images, lesions.target).n_epochs_ == 4

@@ -163,7 +163,11 @@ class TestWithoutValidationSet:
         [
             (EarlyStopping(), "valid_loss", "train_loss"),
             (Checkpoint(), "valid_loss_best", "train_loss_best"),
-            (EarlyStopping("valid_balanced_accuracy"), "valid_balanced_accuracy", "train_loss"),
+            (
+                EarlyStopping("valid_balanced_accuracy", lower_is_better=False),
+                "valid_balanced_accuracy",
+                "train_loss",
+            ),
             (LRScheduler(ReduceLROnPlateau, monitor="valid_loss"), "valid_loss", "train_loss"),
         ],
     )  # fmt: skip
@@ -357,3 +361,14 @@ def test_numpy_is_not_asked_for_a_truth_value():
     """Arrays among the attributes are compared nowhere."""
     ((_, new),) = fresh_callbacks([Own(log=np.arange(3), other=np.arange(3))])
     np.testing.assert_array_equal(new.log, [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("monitor", "lower_is_better"),
+    [("valid_balanced_accuracy", True), ("valid_accuracy", True), ("valid_loss", False)],
+)
+def test_early_stopping_in_the_wrong_direction_is_refused(monitor, lower_is_better):
+    stopping = EarlyStopping(monitor, lower_is_better=lower_is_better)
+    with pytest.raises(ValueError, match=rf"the worst {monitor}: .*Set lower_is_better={not lower_is_better}"):
+        fresh_callbacks([stopping])
+    assert fresh_callbacks([EarlyStopping(monitor, lower_is_better=not lower_is_better)])
