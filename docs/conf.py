@@ -30,7 +30,11 @@ default_role = "py:obj"
 autosummary_generate = True
 autodoc_typehints = "none"  # types are in the Parameters sections, with shapes and ranges
 # scikit-learn makes these for metadata routing; its own guide describes them.
-autodoc_default_options = {"exclude-members": "set_fit_request, set_score_request, set_inverse_transform_request"}
+autodoc_default_options = {
+    "exclude-members": (
+        "set_fit_request, set_partial_fit_request, set_score_request, set_inverse_transform_request"
+    )
+}
 toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False  # the template of a class lists its methods
 
