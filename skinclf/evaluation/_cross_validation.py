@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -207,7 +208,7 @@ def cross_validate(
     report_leaks(leaks, lesions, on_leakage)
     check_search(estimator, labels, lesions, on_leakage)
     check_groups_inside(estimator, X, lesions)
-    try:
+    with _rows_of_a_fold():
         raw = model_selection.cross_validate(
             estimator,
             X,
@@ -220,10 +221,6 @@ def cross_validate(
             return_estimator=True,
             error_score="raise",
         )
-    except (TypeError, ValueError) as error:
-        if "row" in str(error).lower():
-            error.add_note("Rows that this message names are counted in one part of a fold, not in X.")
-        raise
     out_of_fold = assemble([take_record(fitted) for fitted in raw["estimator"]], splits, labels, classes)
     scores = {name.removeprefix("test_"): raw[name] for name in raw if name.startswith("test_")}
     return CrossValidationResult(
@@ -243,6 +240,17 @@ def cross_validate(
         splitter=description,
         leaks=leakage_frame(leaks),
     )
+
+
+@contextmanager
+def _rows_of_a_fold() -> Iterator[None]:
+    """Say of an error that names rows what they are rows of."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if "row" in str(error).lower():
+            error.add_note("Rows that this message names are counted in one part of a fold, not in X.")
+        raise
 
 
 def _check_labels(X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:

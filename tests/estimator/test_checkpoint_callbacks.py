@@ -105,7 +105,11 @@ class TestOldFiles:
         assert {path.name: path.read_bytes() for path in left_there.iterdir()} == before
 
     def test_of_another_architecture_do_no_harm(self, fit, left_there):
-        fit(Checkpoint(dirname=str(left_there), load_best=True), architecture_params={"width": 16, "depth": 1})
+        other = {"width": 16, "depth": 1}
+        classifier = fit(
+            Checkpoint("valid_loss_best", dirname=str(left_there), load_best=True), architecture_params=other
+        )
+        assert same_bits(weights(classifier), weights(fit(architecture_params=other)))
 
 
 def never(net):
