@@ -210,10 +210,8 @@ class ShuffledBatches:
         return {"images": images} | ({} if weight is None else {"weight": weight}), targets
 
     def _augment(self, images: Tensor, augmenter: LesionAugmenter) -> Tensor:
-        if images.dtype == torch.uint8:
-            return augmenter.augment(images.float() / 255, self.draws.augmentation)
         low, high = self.value_range
-        if (low, high) == (0.0, 1.0):
+        if images.dtype == torch.uint8 or (low, high) == (0.0, 1.0):
             return augmenter.augment(images, self.draws.augmentation)
         return augmenter.augment((images - low) / (high - low), self.draws.augmentation) * (high - low) + low
 

@@ -62,11 +62,24 @@ class StandardizedNetwork(nn.Module):
         Tensor of float32, shape (n_images, n_classes), or that and `weight`
             Logits.
         """
-        unit = images.float() / 255 if images.dtype == torch.uint8 else images
-        standardized = ((unit - self.mean) / self.scale).contiguous(memory_format=torch.channels_last)
+        standardized = self._standardize(images)
         if self.autocast_dtype is None:
             logits = self.network(standardized)
         else:
             with torch.autocast(images.device.type, dtype=self.autocast_dtype):
                 logits = self.network(standardized)
         return logits.float() if weight is None else (logits.float(), weight)
+
+    def _standardize(self, images: Tensor) -> Tensor:
+        """Return float32 images whose channels lie side by side, without a second array of their size.
+
+        As one row of ``width * channels`` values the channels-last images take a fifth of the time that three
+        values at a time take; a new array for each step would cost more again, in pages to be mapped.
+        """
+        n_images, channels, height, width = images.shape
+        last = images.to(torch.float32, memory_format=torch.channels_last, copy=True)
+        rows = last.permute(0, 2, 3, 1).view(n_images, height, width * channels)
+        if images.dtype == torch.uint8:
+            rows.div_(255)
+        rows.sub_(self.mean.flatten().repeat(width)).div_(self.scale.flatten().repeat(width))
+        return last
