@@ -1,19 +1,22 @@
 """The image contract: what may be passed as ``X``, and what is said when something else is.
 
-``X`` holds either paths (a DataFrame with a column ``image``, a list, a Series, an array of paths) or pixels
-(an array ``(n_images, height, width, channels)`` or rows of flattened images). Nothing is decoded here.
+``X`` holds either files (a DataFrame with a column ``image``, a list, a Series, an array of paths, members of zip
+archives, bytes, open files, PIL images) or pixels (an array ``(n_images, height, width, channels)`` or rows of
+flattened images). Nothing is decoded here.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
 MIN_SQUARE_SIDE = 8
 """Rows of ``s * s`` or ``3 * s * s`` values are square images from this side on; shorter rows are strips."""
@@ -28,8 +31,9 @@ class ImageInput:
 
     Attributes
     ----------
-    paths : ndarray of str, shape (n_images,), or None
-        Files that are not decoded yet.
+    paths : ndarray of object, shape (n_images,), or None
+        Files that are not decoded yet: paths as str, also of members of zip archives (``archive.zip::name``), and
+        bytes, open files and PIL images as they came.
     images : ndarray, shape (n_images, height, width, channels), or None
         Not checked yet; see `check_images`.
     rows : array-like, shape (n_images, n_features), or None
@@ -77,6 +81,8 @@ def read_input(X: Any) -> ImageInput:
         raise TypeError(f"X must hold one path for each image; got the single path {str(X)!r}. Pass [path].")
     if isinstance(X, pd.Series):
         return ImageInput(paths=check_paths(X.to_numpy()))
+    if is_open_image(X):
+        raise TypeError(f"X must hold one file for each image; got a single {type(X).__name__}. Pass [file].")
     if hasattr(X, "toarray"):
         return ImageInput(rows=X)
     array = X if isinstance(X, np.ndarray) else _as_array(X)
@@ -93,8 +99,31 @@ def read_input(X: Any) -> ImageInput:
     raise ValueError(_wrong_dimensions(array.shape))
 
 
+def is_bytes(value: Any) -> bool:
+    """Whether a value holds bytes."""
+    return isinstance(value, bytes | bytearray | memoryview)
+
+
+def is_open_image(value: Any) -> bool:
+    """Whether a value is one image that has no path: the bytes of a file, an open file or a PIL image.
+
+    Examples
+    --------
+    >>> import io
+    >>> from skinclf._validation import is_open_image
+    >>> is_open_image(io.BytesIO()), is_open_image("a.jpg")
+    (True, False)
+    """
+    if is_bytes(value) or isinstance(value, Image.Image):
+        return True
+    return callable(getattr(value, "read", None)) and not hasattr(value, "shape")  # some arrays can be read too
+
+
 def _as_array(X: Any) -> NDArray[Any]:
     """Turn a list into an array; images of mixed sizes get a message of their own."""
+    # NumPy would cut zeros off the end of bytes, and make pixels of a PIL image.
+    if isinstance(X, list | tuple) and any(map(is_open_image, {type(value): value for value in X}.values())):
+        return np.fromiter(X, dtype=object, count=len(X))
     try:
         return np.asarray(X)
     except ValueError as error:
@@ -129,21 +158,31 @@ def _may_hold_numbers(column: pd.Series[Any]) -> bool:
 
 
 def _holds_paths(array: NDArray[Any]) -> bool:
-    """Whether a 1-D array, or one column, of strings or objects is meant as paths."""
+    """Whether a 1-D array, or one column, of strings or objects is meant as files."""
     if array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1):
         flat = array.reshape(-1)
-        return flat.dtype.kind in "US" or any(isinstance(value, str | os.PathLike) for value in flat)
+        return flat.dtype.kind in "US" or any(map(_is_file, flat))
     return False
 
 
+def _is_file(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike) or is_open_image(value)
+
+
 def check_paths(values: NDArray[Any]) -> NDArray[Any]:
-    """Return paths as an object array of str, shape (n_images,); refuse anything that is no path.
+    """Return files as an object array, shape (n_images,), paths among them as str; refuse anything else.
 
     Raises
     ------
     ValueError
-        If there is no path, or a row that is missing, blank or no path; the message names the rows.
+        If there is no file, or a row that is missing, blank or no file, or if the array has cut off what bytes
+        end with; the message names the rows.
     """
+    if values.dtype.kind == "S":
+        raise ValueError(
+            f"X is an array of dtype {values.dtype}, and NumPy drops zeros from the end of bytes there. Pass a "
+            "list of bytes, or an array of dtype object; paths are str, as os.fsdecode makes them."
+        )
     flat = np.asarray(values, dtype=object).reshape(-1)
     if flat.shape[0] == 0:
         raise ValueError("X holds no images: Found array with 0 sample(s) while a minimum of 1 is required.")
@@ -151,11 +190,13 @@ def check_paths(values: NDArray[Any]) -> NDArray[Any]:
     wrong = []
     for row, value in enumerate(flat):
         if isinstance(value, str | os.PathLike) and str(value).strip():
-            paths[row] = os.fspath(value)
+            paths[row] = os.fsdecode(value)
+        elif is_open_image(value):
+            paths[row] = value
         else:
             wrong.append((row, value))
     if wrong:
-        shown = ", ".join(f"row {row}: {value!r}" for row, value in wrong[:5])
+        shown = ", ".join(f"row {row}: {reprlib.repr(value)}" for row, value in wrong[:5])
         raise ValueError(
             f"X must hold a path in every row; {len(wrong)} of {flat.shape[0]} rows do not ({shown}). "
             "Leave these rows out, or fill in the path."

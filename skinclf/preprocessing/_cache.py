@@ -30,9 +30,13 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from skinclf._validation import ImageShape
+from skinclf.preprocessing._sources import split_member
 
 Decode = Callable[[NDArray[np.intp]], tuple[NDArray[np.uint8], dict[int, str]]]
 """From positions among the keys to their pixels, and to the cause for each (counted from 0) that has none."""
+
+Report = Callable[[int, int], None]
+"""Is told how many of how many images are settled: in the cache, or found to have no pixels."""
 
 _FORMAT = 1
 """Part of the folder's name; raise it when the files below are laid out differently."""
@@ -57,7 +61,7 @@ def file_keys(paths: NDArray[Any]) -> NDArray[np.bytes_]:
     Parameters
     ----------
     paths : ndarray of str, shape (n_files,)
-        Files, which are not opened.
+        Files, which are not opened, or members of zip archives, which change when the archive does.
 
     Returns
     -------
@@ -68,9 +72,12 @@ def file_keys(paths: NDArray[Any]) -> NDArray[np.bytes_]:
 
 
 def _file_key(path: str) -> bytes:
+    file, member = split_member(path) or (path, None)
     try:
-        state = os.stat(path)  # noqa: PTH116 (ten thousand paths a second matter more than Path objects)
-        content = b"%d:%d:%b" % (state.st_size, state.st_mtime_ns, os.fsencode(os.path.abspath(path)))  # noqa: PTH100
+        state = os.stat(file)  # noqa: PTH116 (ten thousand paths a second matter more than Path objects)
+        content = b"%d:%d:%b" % (state.st_size, state.st_mtime_ns, os.fsencode(os.path.abspath(file)))  # noqa: PTH100
+        if member is not None:
+            content += b"\0" + os.fsencode(member)  # no path has a null character in it
     except (OSError, ValueError):  # ValueError: a null character in the path
         return secrets.token_bytes(16)
     return hashlib.blake2b(content, digest_size=16).digest()
@@ -105,7 +112,7 @@ class PixelCache:
         self._next_bucket = secrets.randbelow(_N_BUCKETS)
 
     def load(
-        self, keys: NDArray[np.bytes_], decode: Decode
+        self, keys: NDArray[np.bytes_], decode: Decode, report: Report | None = None
     ) -> tuple[NDArray[np.uint8], NDArray[np.intp], dict[int, str]]:
         """Look images up, and decode those that nobody has decoded yet.
 
@@ -115,6 +122,8 @@ class PixelCache:
             From `file_keys`.
         decode : callable
             Makes the pixels of the positions that it is given, at most `chunk` at a time.
+        report : callable, optional
+            Is called from time to time; the images of equal keys count once.
 
         Returns
         -------
@@ -133,7 +142,7 @@ class PixelCache:
             If another process holds a lock and adds nothing for ten minutes.
         """
         wanted, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        lookup = _Lookup(self.folder, self.image_shape, wanted)
+        lookup = _Lookup(self.folder, self.image_shape, wanted, report)
         failed: dict[int, str] = {}
 
         def decode_chunk(chunk: NDArray[np.intp]) -> None:
@@ -278,13 +287,16 @@ class _Lookup:
         Records of the index that were read.
     """
 
-    def __init__(self, folder: Path, image_shape: ImageShape, keys: NDArray[np.bytes_]) -> None:
+    def __init__(
+        self, folder: Path, image_shape: ImageShape, keys: NDArray[np.bytes_], report: Report | None = None
+    ) -> None:
         self.keys = keys
         self.rows = np.full(len(keys), _MISSING, dtype=np.intp)
         self.images: NDArray[np.uint8] = np.empty((0, *image_shape), dtype=np.uint8)
         self.n_records = 0
         self._folder = folder
         self._files: list[tuple[int, int]] = []
+        self._report = report
 
     def refresh(self) -> None:
         """Read the records that were appended meanwhile; start over if the files are others, or shorter."""
@@ -297,8 +309,10 @@ class _Lookup:
                 self._files, self.images = files, _map(pixels, self.images.shape[1:])
         except FileNotFoundError:  # not made yet, or deleted
             self._forget()
-            return
-        self._find(records)
+        else:
+            self._find(records)
+        if self._report is not None:
+            self._report(int(np.count_nonzero(self.rows != _MISSING)), len(self.rows))
 
     def _forget(self) -> None:
         self.images = np.empty((0, *self.images.shape[1:]), dtype=np.uint8)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, clone
 from sklearn.utils._param_validation import validate_parameter_constraints
 
+from skinclf._leakage import carry_lesions
 from skinclf._validation import ImageShape, check_images
 from skinclf.preprocessing._output import ImageOutputMixin
 from skinclf.preprocessing._pixels import is_flat, read_pixels
@@ -71,6 +72,7 @@ class ImageCleaner(OneToOneFeatureMixin, ImageOutputMixin, BaseEstimator):
             result = np.empty(images.shape, dtype=images.dtype)
             for rows in self._batches(images):
                 result[rows] = self._clean(images[rows])
+        carry_lesions(X, result)
         return self._as_output(result.reshape(len(images), -1) if is_flat(X) else result, X)
 
     def _read(self, X: Any, *, reset: bool) -> NDArray[Any]:

@@ -1,18 +1,20 @@
-"""One image file to one uint8 array, scaled while it is decoded. Pure functions; `_loader` has the transformer."""
+"""One image to one uint8 array, scaled while it is decoded. Pure functions; `_loader` has the transformer."""
 
 from __future__ import annotations
 
-import errno
-from pathlib import Path
-from typing import Any, Literal
+from io import BytesIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-Crop = Literal["center"] | None
+from skinclf.preprocessing._failures import ImageReadError, explain_os_error, explain_unidentified
+from skinclf.preprocessing._jpeg import decode_jpeg
+from skinclf.preprocessing._sources import Sources
 
-_FILES_IN_A_MESSAGE = 10
+Crop = Literal["center"] | None
+Decoder = Literal["pillow", "simplejpeg"]
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -26,12 +28,14 @@ _UPRIGHT = {
 """What turns an image of each EXIF orientation upright (EXIF 2.3, tag 274)."""
 
 
-class ImageReadError(ValueError):
-    """One or more image files could not be read; the message names each file and the cause."""
-
-
-def decode_image(path: str, size: int, crop: Crop = "center") -> NDArray[np.uint8]:
-    """Read one image file as RGB, cropped and scaled.
+def decode_image(
+    source: Any,
+    size: int,
+    crop: Crop = "center",
+    decoder: Decoder = "pillow",
+    sources: Sources | None = None,
+) -> NDArray[np.uint8]:
+    """Read one image as RGB, cropped and scaled.
 
     JPEG files are decoded at a half, a quarter or an eighth of their size where that is still at least the size
     asked for (Pillow's ``draft``), which saves most of the time. The EXIF orientation is applied. Transparent
@@ -39,12 +43,17 @@ def decode_image(path: str, size: int, crop: Crop = "center") -> NDArray[np.uint
 
     Parameters
     ----------
-    path : str
-        A file in any format that Pillow reads; the content counts, not the suffix.
+    source : str, bytes-like, open file or PIL image
+        A path, ``archive.zip::member``, or what a file holds, in any format that Pillow reads; the content
+        counts, not the suffix. A PIL image is taken as it is, in the frame that it stands at.
     size : int
         Side of the result in pixels.
     crop : {"center", None}, default="center"
         ``"center"`` takes the largest centred square first; ``None`` stretches the whole image to a square.
+    decoder : {"pillow", "simplejpeg"}, default="pillow"
+        What decodes JPEG. simplejpeg leaves to Pillow what it does not know or has any complaint about.
+    sources : Sources, optional
+        Shared by threads, and keeps archives open; by default one for this call.
 
     Returns
     -------
@@ -54,7 +63,7 @@ def decode_image(path: str, size: int, crop: Crop = "center") -> NDArray[np.uint
     Raises
     ------
     ImageReadError
-        If the file is missing, unreadable, damaged or no image; the message is the cause, without the path.
+        If it is missing, unreadable, damaged or no image; the message is the cause, without the path.
 
     Examples
     --------
@@ -69,16 +78,20 @@ def decode_image(path: str, size: int, crop: Crop = "center") -> NDArray[np.uint
     >>> pixels.shape, pixels.dtype, int(pixels.max())
     ((16, 16, 3), dtype('uint8'), 7)
     """
+    if sources is None:
+        with Sources() as sources:
+            return decode_image(source, size, crop, decoder, sources)
     try:
-        with Image.open(path) as image:
-            _check_number_of_pixels(image)
-            return _to_pixels(image, size, crop)
+        if isinstance(source, Image.Image):
+            picture = _from_pil(source, sources)
+        else:
+            with sources.open(source) as file:
+                picture = _decode(file, size, decoder)
+        return _to_pixels(picture, size, crop)
     except ImageReadError:
         raise
-    except UnidentifiedImageError as error:
-        raise ImageReadError(_explain_unidentified(path)) from error
     except OSError as error:
-        raise ImageReadError(_explain_os_error(path, error)) from error
+        raise ImageReadError(explain_os_error(source if isinstance(source, str) else None, error)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageReadError(f"too many pixels to be a photo ({error})") from error
     except MemoryError as error:
@@ -88,6 +101,42 @@ def decode_image(path: str, size: int, crop: Crop = "center") -> NDArray[np.uint
         raise ImageReadError(f"damaged: {error or type(error).__name__}") from error
 
 
+def _decode(file: BinaryIO, size: int, decoder: Decoder) -> Any:
+    """Return the picture in a file, upright, in Pillow's own mode, and no smaller than it must be."""
+    if decoder == "simplejpeg" and (content := _jpeg_content(file)) and (decoded := decode_jpeg(content, size)):
+        return _turn_upright(*decoded)
+    file.seek(0)
+    try:
+        image = Image.open(file)
+    except UnidentifiedImageError as error:
+        raise ImageReadError(explain_unidentified(file)) from error
+    with image:
+        _check_number_of_pixels(image)
+        # The smallest image that the JPEG decoder can make at no cost with `size` pixels on the shorter side.
+        image.draft(image.mode, (size, size))
+        image.load()
+        return _turn_upright(image, image.getexif())
+
+
+def _jpeg_content(file: BinaryIO) -> bytes:
+    """Return what is in a JPEG file, and nothing of another, which may be large."""
+    start = file.read(2)
+    if start != b"\xff\xd8":
+        return b""
+    return file.getvalue() if isinstance(file, BytesIO) else start + file.read()
+
+
+def _from_pil(image: Any, sources: Sources) -> Any:
+    """Return the caller's image, upright; it is loaded, if it has not read its file yet, and not changed."""
+    with sources.lock:  # the same image may be in several rows
+        _check_number_of_pixels(image)
+        try:
+            image.load()
+        except ValueError as error:
+            raise ImageReadError(f"cannot be loaded: {error}") from error
+        return _turn_upright(image, image.getexif())
+
+
 def _check_number_of_pixels(image: Any) -> None:
     """Refuse what Pillow itself only warns of; a warnings filter would be shared by all threads that decode."""
     limit, n_pixels = Image.MAX_IMAGE_PIXELS, image.width * image.height
@@ -95,43 +144,16 @@ def _check_number_of_pixels(image: Any) -> None:
         raise ImageReadError(f"too many pixels to be a photo ({n_pixels}; PIL.Image.MAX_IMAGE_PIXELS is {limit})")
 
 
-def _explain_os_error(path: str, error: OSError) -> str:
-    if isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno == errno.ELOOP:
-        return "a symbolic link that leads nowhere" if Path(path).is_symlink() else "no such file"
-    if isinstance(error, IsADirectoryError):
-        return "a folder, not an image file"
-    if isinstance(error, PermissionError):
-        return "no permission to read it"
-    if error.errno is not None:
-        return f"cannot be read: {error.strerror}"
-    return f"damaged: {error}"
-
-
-def _explain_unidentified(path: str) -> str:
-    with Path(path).open("rb") as file:
-        head = file.read(64)
-    if not head:
-        return "an empty file"
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "an HTML page, not an image; the download probably failed"
-    if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
-        return "a HEIC image, which Pillow cannot read; convert it to JPEG or PNG"
-    return "not an image in a format that Pillow reads"
-
-
-def _to_pixels(image: Any, size: int, crop: Crop) -> NDArray[np.uint8]:
-    # The smallest image that the JPEG decoder can make at no cost with `size` pixels on the shorter side.
-    image.draft(image.mode, (size, size))
-    image.load()
-    rgb = _to_rgb(_turn_upright(image))
+def _to_pixels(picture: Any, size: int, crop: Crop) -> NDArray[np.uint8]:
+    rgb = _to_rgb(picture)
     resized = rgb.resize((size, size), Image.Resampling.BILINEAR, box=_crop_box(rgb.size, crop))
     return np.asarray(resized, dtype=np.uint8)
 
 
-def _turn_upright(image: Any) -> Any:
+def _turn_upright(picture: Any, exif: Any) -> Any:
     """Apply the EXIF orientation; Pillow's own function also writes the other tags anew, and fails on odd ones."""
-    method = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
-    return image if method is None else image.transpose(method)
+    method = _UPRIGHT.get(exif.get(ExifTags.Base.Orientation))
+    return picture if method is None else picture.transpose(method)
 
 
 def _crop_box(image_size: tuple[int, int], crop: Crop) -> tuple[float, float, float, float]:
@@ -160,11 +182,3 @@ def _grey_to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
     if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65535:
         raise ImageReadError(f"{values.dtype} values from {values.min():g} to {values.max():g}, not 8- or 16-bit")
     return (values.astype(np.float64) / 257 + 0.5).astype(np.uint8)
-
-
-def list_failures(paths: NDArray[Any], failed: dict[int, str]) -> str:
-    """Say in one message which files cannot be read, and why; by row of ``X``."""
-    lines = [f"  row {row}: {paths[row]}: {failed[row]}" for row in sorted(failed)[:_FILES_IN_A_MESSAGE]]
-    if len(failed) > _FILES_IN_A_MESSAGE:
-        lines.append(f"  and {len(failed) - _FILES_IN_A_MESSAGE} more")
-    return f"{len(failed)} of {len(paths)} images could not be read:\n" + "\n".join(lines)

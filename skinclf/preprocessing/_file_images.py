@@ -12,7 +12,9 @@ import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
 
-from skinclf.preprocessing._decode import Crop, ImageReadError, decode_image, list_failures
+from skinclf.preprocessing._decode import Crop, decode_image
+from skinclf.preprocessing._failures import ImageReadError, list_failures
+from skinclf.preprocessing._sources import Sources
 
 _IMAGES_AT_ONCE = 256
 
@@ -27,8 +29,9 @@ class FileImages:
 
     Parameters
     ----------
-    paths : ndarray of str, shape (n_images,)
-        The files.
+    paths : ndarray of object, shape (n_images,)
+        Whatever `skinclf.preprocessing.ImageLoader` reads. All of it is read once in every epoch, and an open file
+        that cannot be sought only in the first.
     size : int
         Side in pixels.
     crop : {"center", None}
@@ -53,6 +56,7 @@ class FileImages:
         self.crop = crop
         self.n_jobs = n_jobs
         self._pool: ThreadPoolExecutor | None = None
+        self._sources: Sources | None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -87,13 +91,14 @@ class FileImages:
 
     @contextmanager
     def threads(self) -> Iterator[None]:
-        """Keep the threads between calls of `read`; none is left after the block."""
-        with ThreadPoolExecutor(effective_n_jobs(self.n_jobs), "skinclf-decode") as pool:
-            self._pool = pool
+        """Keep the threads, and archives open, between calls of `read`; none is left after the block."""
+        n_threads = effective_n_jobs(self.n_jobs)
+        with Sources() as sources, ThreadPoolExecutor(n_threads, "skinclf-decode") as pool:
+            self._pool, self._sources = pool, sources
             try:
                 yield
             finally:
-                self._pool = None
+                self._pool = self._sources = None
                 pool.shutdown(cancel_futures=True)
 
     def read(self, parts: Iterable[NDArray[np.intp]]) -> Iterator[NDArray[np.uint8]]:
@@ -121,7 +126,7 @@ class FileImages:
         ahead: deque[Future[NDArray[np.uint8]]] = deque()
         n_ahead = 1 + effective_n_jobs(self.n_jobs)
         for rows in parts:
-            ahead.append(self._pool.submit(self._decode, rows))
+            ahead.append(self._pool.submit(self._decode, rows, self._sources))
             if len(ahead) > n_ahead:
                 yield self._result(ahead.popleft())
         while ahead:
@@ -134,8 +139,8 @@ class FileImages:
         ):
             pass
 
-    def _decode(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
-        return np.stack([decode_image(path, self.size, self.crop) for path in self.paths[rows]])
+    def _decode(self, rows: NDArray[np.intp], sources: Sources | None) -> NDArray[np.uint8]:
+        return np.stack([decode_image(path, self.size, self.crop, sources=sources) for path in self.paths[rows]])
 
     def _result(self, future: Future[NDArray[np.uint8]]) -> NDArray[np.uint8]:
         try:
@@ -145,8 +150,9 @@ class FileImages:
 
     def _failures(self) -> Iterator[tuple[int, str]]:
         """Look at every file: a user who mends the first one that was met should not meet the next one then."""
-        for row, path in enumerate(self.paths):
-            try:
-                decode_image(path, self.size, self.crop)
-            except ImageReadError as error:
-                yield row, str(error)
+        with Sources() as sources:
+            for row, path in enumerate(self.paths):
+                try:
+                    decode_image(path, self.size, self.crop, sources=sources)
+                except ImageReadError as error:
+                    yield row, str(error)

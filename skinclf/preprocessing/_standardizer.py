@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 
+from skinclf._leakage import carry_lesions
 from skinclf._validation import ImageShape
 from skinclf.preprocessing._output import ImageOutputMixin
 from skinclf.preprocessing._pixels import is_flat, read_pixels, unit_scale
@@ -99,6 +100,7 @@ class ImageStandardizer(OneToOneFeatureMixin, ImageOutputMixin, BaseEstimator):
         for start in range(0, len(images), _IMAGES_AT_ONCE):
             rows = slice(start, start + _IMAGES_AT_ONCE)
             result[rows] = (images[rows] * unit_scale(images.dtype) - self.mean_) / self.scale_
+        carry_lesions(X, result)
         return self._as_output(result.reshape(len(images), -1) if is_flat(X) else result, X)
 
     def __sklearn_tags__(self) -> Any:

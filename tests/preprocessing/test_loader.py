@@ -187,7 +187,7 @@ def test_an_unreadable_image_is_a_value_error():
 @pytest.mark.parametrize("method", ["fit", "transform", "load"])
 def test_pixels_need_no_loader(X, kind, method):
     with pytest.raises(
-        ValueError, match=f"Series or array of paths; got {kind} of numbers. Arrays of pixels need no"
+        ValueError, match=f"bytes, open files or PIL images; got {kind} of numbers. Arrays of pixels need no"
     ):
         getattr(ImageLoader(8), method)(X)
 

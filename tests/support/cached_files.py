@@ -17,10 +17,10 @@ from skinclf.preprocessing import ImageLoader, _cache, _loader
 
 decode, log = _loader.decode_image, os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-def slow_decode(path, size, crop):
+def slow_decode(path, *args):
     os.write(log, f"{path}\\n".encode())
     time.sleep(0.002)
-    return decode(path, size, crop)
+    return decode(path, *args)
 
 def write_in_pieces(file, content):
     rest = memoryview(content).cast("B")

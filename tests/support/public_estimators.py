@@ -23,6 +23,13 @@ ESTIMATORS: list[Any] = [
     ),
 ]
 
+FOR_ANY_ROWS: dict[str, str] = {
+    "LookupClassifier": "tests/evaluation/test_lookup.py",
+    "TemperatureScaling": "tests/evaluation/test_calibration.py",
+    "ConformalClassifier": "tests/evaluation/test_calibration.py",
+}
+"""Public estimators that know nothing of images, and where scikit-learn's checks of them are."""
+
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {
     "LesionCNNClassifier": {
         "check_sample_weight_equivalence_on_dense_data": (
