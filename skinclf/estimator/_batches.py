@@ -147,13 +147,13 @@ class ShuffledBatches:
     batch_size : int
         Images in a batch. A last batch of one would break batch normalisation, so it joins the one before.
     draws : EpochDraws
-        The generators of the order and, apart from it, of the augmentation.
+        The generators of the order, of the augmentation and of the mixing, each apart from the others.
     augmenter : LesionAugmenter or None
         What is drawn for each image.
     value_range : tuple of float (low, high)
         Of the training images; augmentation works on values that are mapped from here to 0–1.
     device : str
-        Where the images are augmented.
+        Where the images are augmented and mixed.
     sampler : "balanced", "sqrt" or None
         Which rows an epoch has, as `LesionCNNClassifier` says.
     mixer : BatchMixer or None
@@ -201,11 +201,11 @@ class ShuffledBatches:
 
     def _mix(self, inputs: dict[str, Tensor], labels: Tensor, mixer: BatchMixer) -> Batch:
         images, targets, weight = mixer.mix(
-            inputs["images"],
+            inputs["images"].to(self.device),
             labels,
             inputs.get("weight"),
             n_classes=self.n_classes,
-            generator=self.draws.augmentation,
+            generator=self.draws.mixing,
         )
         return {"images": images} | ({} if weight is None else {"weight": weight}), targets
 

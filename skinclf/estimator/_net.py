@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -10,7 +11,6 @@ from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from skorch.helper import predefined_split
 
 from skinclf._random import torch_generator
-from skinclf._validation import ImageShape
 from skinclf.augmentation import LesionAugmenter
 from skinclf.estimator._batches import FitData, OrderedBatches, ShuffledBatches, n_training_batches
 from skinclf.estimator._callbacks import (
@@ -23,34 +23,56 @@ from skinclf.estimator._callbacks import (
 )
 from skinclf.estimator._seeds import EpochDraws, FitSeeds
 from skinclf.estimator._user_callbacks import fresh_callbacks
-from skinclf.models import StandardizedNetwork, WeightedCrossEntropy, lesion_cnn
-from skinclf.models._lesion_cnn import SeededDropout
+from skinclf.models import Backbone, StandardizedNetwork, WeightedCrossEntropy, build_backbone
+from skinclf.models._dropout import SeededDropout
 
 _OPTIMIZERS = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 
-def build_network(
-    architecture: Any, params: dict[str, Any], image_shape: ImageShape, n_classes: int, seeds: FitSeeds
-) -> torch.nn.Module:
-    """Build the network with weights that depend on the seed alone.
+def build_network(classifier: Any, seeds: FitSeeds, *, is_new: bool = True) -> Backbone:
+    """Build the network of a classifier with weights that depend on the seed and on `weights` alone.
+
+    Parameters
+    ----------
+    classifier : LesionCNNClassifier
+        Whose parameters, ``image_shape_`` and ``classes_`` count.
+    seeds : FitSeeds
+        Of the fit.
+    is_new : bool, default=True
+        False for a network whose weights will be replaced: `weights` are not read then, and a network of the
+        user's own is not tried out.
+
+    Returns
+    -------
+    Backbone
+        See `skinclf.models.build_backbone`.
 
     Raises
     ------
-    TypeError
-        If a factory returns anything but a module, or does not take the parameters.
+    TypeError, ValueError, ImportError, OSError
+        As `skinclf.models.build_backbone`.
+
+    Warns
+    -----
+    UserWarning
+        If some of `weights` do not fit.
     """
-    if architecture == "lesion_cnn":
-        try:
-            network = lesion_cnn(image_shape, n_classes, generator=torch_generator(seeds.weights), **params)
-        except TypeError as error:
-            raise TypeError(
-                f"architecture_params={params!r} do not fit lesion_cnn, which takes width, depth and dropout."
-            ) from error
-        return network
-    built = architecture(image_shape, n_classes, **params)
-    if not isinstance(built, torch.nn.Module):
-        raise TypeError(f"architecture must return a torch.nn.Module; {architecture!r} returned {type(built)}.")
-    return built
+    backbone = build_backbone(
+        classifier.architecture,
+        classifier.image_shape_,
+        len(classifier.classes_),
+        params=classifier.architecture_params,
+        weights=classifier.weights if is_new else None,
+        generator=torch_generator(seeds.weights),
+        checked=is_new,
+    )
+    if backbone.report is not None and not backbone.report.fits:
+        warnings.warn(
+            f"Not all weights fit the network: {backbone.report} What is missing begins with new values.",
+            UserWarning,
+            stacklevel=7,
+        )
+    return backbone
 
 
 def build_net(

@@ -31,11 +31,12 @@ _AUGMENTATIONS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 CONSTRAINTS: dict[str, list[Any]] = {
-    "architecture": [StrOptions({"lesion_cnn"}), callable],
+    "architecture": [str, callable],
     "architecture_params": [dict, None],
     "image_size": [Interval(Integral, 8, None, closed="left")],
     "crop": [StrOptions({"center"}), None],
     "image_shape": [tuple, list, None],
+    "weights": [str, os.PathLike, None],
     "augmentation": [StrOptions(set(_AUGMENTATIONS)), LesionAugmenter, None],
     "mixer": [BatchMixer, None],
     "sampler": [StrOptions(set(SAMPLERS)), None],
@@ -58,6 +59,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "memory_limit": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left"), None],
     "cache_dir": [str, os.PathLike, None],
     "checkpoint_dir": [str, os.PathLike, None],
+    "leakage": [StrOptions({"warn", "raise", "ignore"})],
     "warm_start": ["boolean"],
     "random_state": ["random_state", np.random.Generator],
     "verbose": ["verbose"],

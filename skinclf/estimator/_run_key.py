@@ -19,7 +19,8 @@ from skorch.callbacks import Callback
 from skinclf.estimator._seeds import FitSeeds
 
 _WITHOUT_EFFECT = {
-    "cache_dir", "checkpoint_dir", "device", "memory_limit", "n_jobs", "random_state", "verbose", "warm_start",
+    "cache_dir", "checkpoint_dir", "device", "leakage", "memory_limit", "n_jobs", "random_state", "verbose",
+    "warm_start",
 }  # fmt: skip
 """Parameters that do not change what is trained; the seeds stand for `random_state`."""
 

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,12 @@ class FitSeeds:
     shuffle: int
     augmentation: int
     torch: int
+    mixing: int
 
     @classmethod
     def spawn(cls, random_state: Any) -> FitSeeds:
         """Derive the seeds from ``random_state``."""
-        return cls(*spawn_seeds(random_state, 6))
+        return cls(*spawn_seeds(random_state, len(fields(cls))))
 
 
 class EpochDraws(Callback):
@@ -55,6 +56,8 @@ class EpochDraws(Callback):
         For the order of the images.
     augmentation : torch.Generator
         For what is drawn for each image.
+    mixing : torch.Generator
+        For how the images of a batch are mixed.
     dropout : torch.Generator
         For `skinclf.models.SeededDropout`; the same object in every epoch.
     """
@@ -74,6 +77,7 @@ class EpochDraws(Callback):
         self.epoch = epoch
         self.order = np.random.default_rng([self.seeds.shuffle, epoch])
         self.augmentation = torch_generator(_of_epoch(self.seeds.augmentation, epoch))
+        self.mixing = torch_generator(_of_epoch(self.seeds.mixing, epoch))
         self.dropout.manual_seed(_of_epoch(self.seeds.dropout, epoch))
         if self.seed_torch:
             torch.manual_seed(_of_epoch(self.seeds.torch, epoch))

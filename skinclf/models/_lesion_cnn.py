@@ -10,42 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skinclf._validation import ImageShape
+from skinclf.models._dropout import SeededDropout
 
 _STRIDED_FROM = 48
 """Shorter side, in pixels, from which the first convolution halves the image."""
-
-
-class SeededDropout(nn.Module):
-    """Dropout whose masks come from an explicit generator instead of torch's global one.
-
-    Two networks that train in two threads would share the global generator, and neither could be repeated.
-
-    Parameters
-    ----------
-    p : float
-        Share of the values that become 0 in training.
-
-    Attributes
-    ----------
-    generator : torch.Generator or None
-        A CPU generator; None draws from torch's global one.
-    """
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-        self.generator: torch.Generator | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return `x` in evaluation, and a masked, rescaled copy in training; any shape."""
-        if not self.training or self.p == 0:
-            return x
-        kept = torch.rand(x.shape, generator=self.generator) >= self.p
-        return x * kept.to(x) / (1 - self.p)
-
-    def extra_repr(self) -> str:
-        """Show the probability, as torch's own layers do."""
-        return f"p={self.p}"
 
 
 class ConvBlock(nn.Module):

@@ -37,8 +37,9 @@ class WeightedCrossEntropy(nn.CrossEntropyLoss):
         ----------
         input : Tensor (n_images, n_classes), or that and Tensor (n_images,)
             Logits, and a weight for each image (1 where none is given).
-        target : Tensor of int64, shape (n_images,)
-            Class numbers.
+        target : Tensor of int64, shape (n_images,), or of float, shape (n_images, n_classes)
+            Class numbers; or soft targets, as of mixed images: for each image a distribution over the classes,
+            with non-negative values that add up to 1.
 
         Returns
         -------

@@ -89,6 +89,7 @@ def test_two_runs_agree_bit_for_bit_alone_and_in_cross_validation(collection):
     np.testing.assert_array_equal(alone.predict_proba(collection.images[test]), first[test])
 
 
+@pytest.mark.filterwarnings("ignore:Early stopping looks at photos of lesions")
 def test_loader_standardizer_and_classifier_in_a_pipeline(collection):
     pipeline = Pipeline(
         [("load", ImageLoader(16)), ("standardize", ImageStandardizer()), ("classify", Quick(augmentation=None))]
@@ -114,6 +115,7 @@ def test_an_augmenter_in_a_pipeline_changes_training_images_only(collection):
     assert not np.array_equal(plain.predict_proba(collection.images), pipeline.predict_proba(collection.images))
 
 
+@pytest.mark.filterwarnings("ignore:Early stopping looks at photos of lesions")
 def test_grid_search_over_classifier_and_augmentation_parameters(collection):
     pipeline = make_pipeline(ImageLoader(16), Quick(augmentation=LesionAugmenter()))
     grid = {

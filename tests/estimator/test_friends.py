@@ -156,6 +156,7 @@ def test_isotonic_calibration_on_few_images_is_the_limit(photos, thirds, overfit
     assert log_loss(photos.y[test], probability["isotonic"]) > log_loss(photos.y[test], probability["sigmoid"])
 
 
+@pytest.mark.filterwarnings("ignore:.* were in the training")  # asked outside the ensemble, as the guard says
 @pytest.mark.parametrize(
     ("method", "form"),
     [
@@ -184,6 +185,7 @@ def test_without_routing_calibration_cannot_be_given_groups(photos):
 # --- importances and curves
 
 
+@pytest.mark.filterwarnings("ignore:.* were in the training")  # a third of the images were, as the guard says
 def test_permutation_importance_of_a_frame_with_metadata(photos, overfitted):
     result = permutation_importance(overfitted, photos.frame, photos.y, n_repeats=3, random_state=0)
 

@@ -130,6 +130,7 @@ def test_partial_fit_after_fit_goes_on_at_the_rate_of_the_parameter(lesions):
     assert classifier.history_["lr"].iloc[-1] == 0.0005
 
 
+@pytest.mark.filterwarnings("ignore:.* were in the training")  # and others were not
 def test_a_part_may_lack_classes_and_the_columns_of_the_probabilities_stay(lesions):
     nevi = lesions.target == "nv"
     classifier = Quick().partial_fit(lesions.images[nevi], lesions.target[nevi], np.unique(lesions.target))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from skinclf.estimator._holdout import image_fingerprints, lesion_holdout
+from skinclf._leakage import image_fingerprints
+from skinclf.estimator._holdout import lesion_holdout
 
 
 @pytest.fixture

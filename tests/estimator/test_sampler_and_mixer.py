@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from skinclf import LesionCNNClassifier
-from skinclf.augmentation import BatchMixer
+from skinclf.augmentation import BatchMixer, LesionAugmenter
 from skinclf.estimator._batches import ImageDataset, ShuffledBatches
 from skinclf.estimator._seeds import EpochDraws, FitSeeds
 from skinclf.estimator._targets import image_weights
@@ -99,6 +99,39 @@ def test_mixed_batches_have_targets_to_match():
     assert targets.shape == (16, 3)
     np.testing.assert_allclose(targets.sum(1), 1, rtol=1e-6)
     assert 0 < float(targets.max(1).values.min()) < 1
+
+
+def batches(**options):
+    """Two epochs over 48 random images."""
+    images = np.random.default_rng(0).integers(0, 256, (48, 16, 16, 3), dtype=np.uint8)
+    dataset = ImageDataset(images, y=np.arange(48) % 3)
+    draws = EpochDraws(FitSeeds.spawn(0))
+    given = {"draws": draws, "augmenter": None, "value_range": (0.0, 1.0), "device": "cpu", "n_classes": 3}
+    iterator = ShuffledBatches(dataset, 16, **(given | options))
+    for number in (1, 2):
+        draws.begin(number)
+        yield from iterator
+
+
+def test_mixing_leaves_the_augmentation_as_it_would_be_without():
+    """A share of 1 mixes nothing: what is left is what the augmenter drew."""
+    plain = list(batches(augmenter=LesionAugmenter()))
+    mixed = list(batches(augmenter=LesionAugmenter(), mixer=BatchMixer()))
+
+    assert len(plain) == len(mixed) == 6
+    for (inputs, labels), (mixed_inputs, targets) in zip(plain, mixed, strict=True):
+        assert torch.equal(inputs["images"], mixed_inputs["images"])
+        assert torch.equal(labels, targets.argmax(dim=1))
+
+
+def test_batches_are_mixed_anew_each_time():
+    shares = [float(targets.max(dim=1).values.min()) for _, targets in batches(mixer=BatchMixer(mixup=1.0))]
+    assert len(set(shares)) == len(shares) == 6
+
+
+def test_images_that_are_only_mixed_are_mixed_on_the_device():
+    for mixer in (BatchMixer(mixup=1.0), BatchMixer(cutmix=1.0)):
+        assert {inputs["images"].device.type for inputs, _ in batches(mixer=mixer, device="meta")} == {"meta"}
 
 
 def test_the_loss_of_a_mixed_target_is_the_mean_of_both(lesions):

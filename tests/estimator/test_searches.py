@@ -111,6 +111,7 @@ def test_successive_halving_over_images(X, lesions):
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+@pytest.mark.filterwarnings("ignore:Early stopping looks at photos of lesions")
 def test_a_search_over_a_pipeline_of_loader_and_classifier(lesion_files, lesions):
     steps = [("load", ImageLoader(16)), ("classify", Quick(augmentation=LesionAugmenter()))]
     grid = {"load__size": [16, 24], "classify__augmentation__rotation": [0, 45]}

@@ -17,6 +17,7 @@ def draw(draws):
         draws.order.integers(0, 2**60, 3).tolist(),
         torch.rand(3, generator=draws.augmentation).tolist(),
         torch.rand(3, generator=draws.dropout).tolist(),
+        torch.rand(3, generator=draws.mixing).tolist(),
     )
 
 

@@ -66,3 +66,12 @@ def test_the_mean_over_batches_is_the_mean_over_the_set():
     batches = [loss((logits[i : i + 10], weight[i : i + 10]), target[i : i + 10]) for i in range(0, 60, 10)]
     torch.testing.assert_close(torch.stack(batches).mean(), loss((logits, weight), target))
     assert loss((logits, weight), target).ndim == 0
+
+
+def test_soft_targets_are_weighed_by_their_shares():
+    one_hot = torch.nn.functional.one_hot(TARGET, 3).float()
+    even = torch.full((3, 3), 1 / 3)
+    loss = WeightedCrossEntropy()
+    torch.testing.assert_close(loss((LOGITS, WEIGHT), one_hot), loss((LOGITS, WEIGHT), TARGET))
+    expected = 0.7 * loss(LOGITS, one_hot) + 0.3 * loss(LOGITS, even)
+    torch.testing.assert_close(loss(LOGITS, 0.7 * one_hot + 0.3 * even), expected)
