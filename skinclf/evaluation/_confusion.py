@@ -1,8 +1,9 @@
 """Arithmetic on confusion matrices, one or many at a time.
 
 Every function takes ``matrices`` of shape ``(..., n_classes, n_classes)`` with counts, rows the truth and
-columns the prediction, and treats the leading axes as a batch. What is not defined, such as the sensitivity
-of a class without images, is NaN; means are taken over the classes that have a value.
+columns the prediction, and treats the leading axes as a batch. One more column may hold the images that were
+given no class: they count as images of their class, and as predictions of none. What is not defined, such as
+the sensitivity of a class without images, is NaN; means are taken over the classes that have a value.
 """
 
 from __future__ import annotations
@@ -113,9 +114,14 @@ def _true_positives(matrices: NDArray[Any]) -> NDArray[Any]:
     return matrices.diagonal(axis1=-2, axis2=-1)
 
 
+def _predictions(matrices: NDArray[Any]) -> NDArray[Any]:
+    counts: NDArray[Any] = matrices.sum(axis=-2)[..., : matrices.shape[-2]]
+    return counts
+
+
 def _true_negatives(matrices: NDArray[Any]) -> NDArray[Any]:
     total = matrices.sum(axis=(-2, -1))[..., None]
-    counts: NDArray[Any] = total - matrices.sum(axis=-1) - matrices.sum(axis=-2) + _true_positives(matrices)
+    counts: NDArray[Any] = total - matrices.sum(axis=-1) - _predictions(matrices) + _true_positives(matrices)
     return counts
 
 
@@ -138,18 +144,18 @@ def specificity(matrices: NDArray[Any]) -> FloatArray:
 
 def ppv(matrices: NDArray[Any]) -> FloatArray:
     """Share of what is taken for each class that is of it (precision), shape ``(..., n_classes)``."""
-    return divide(_true_positives(matrices), matrices.sum(axis=-2))
+    return divide(_true_positives(matrices), _predictions(matrices))
 
 
 def npv(matrices: NDArray[Any]) -> FloatArray:
     """Share of what is not taken for each class that is not of it, shape ``(..., n_classes)``."""
-    rejected = matrices.sum(axis=(-2, -1))[..., None] - matrices.sum(axis=-2)
+    rejected = matrices.sum(axis=(-2, -1))[..., None] - _predictions(matrices)
     return divide(_true_negatives(matrices), rejected)
 
 
 def f1(matrices: NDArray[Any]) -> FloatArray:
     """Harmonic mean of sensitivity and PPV of each class, shape ``(..., n_classes)``."""
-    return divide(2 * _true_positives(matrices), matrices.sum(axis=-1) + matrices.sum(axis=-2))
+    return divide(2 * _true_positives(matrices), matrices.sum(axis=-1) + _predictions(matrices))
 
 
 def accuracy(matrices: NDArray[Any]) -> FloatArray:

@@ -15,6 +15,7 @@ from sklearn.base import is_classifier
 
 from skinclf._random import RandomStateLike
 from skinclf.evaluation._confusion import as_labels
+from skinclf.evaluation._copies import number_copies
 from skinclf.evaluation._fit_params import add_groups, check_groups_inside, check_search
 from skinclf.evaluation._groups import count_rows, resolve_groups
 from skinclf.evaluation._leakage import OnLeakage, find_leaks, leakage_frame, report_leaks
@@ -60,9 +61,9 @@ class CrossValidationResult:
     splitter : str
         How the folds were made.
     leaks : DataFrame
-        A row for each fold of which training and test part share a lesion or a row: ``fold``, ``n_groups``,
-        ``n_leaking`` test images of ``n_test``, and an example. Empty unless ``on_leakage="warn"`` let it
-        pass.
+        A row for each fold of which training and test part share a lesion, a row or, if that is all, exact
+        copies of an image: ``fold``, ``n_groups``, ``n_leaking`` test images of ``n_test``, and an example.
+        Empty unless ``on_leakage="warn"`` let it pass.
     """
 
     scores: pd.DataFrame
@@ -115,8 +116,8 @@ def cross_validate(
     """Cross-validate a classifier by lesion, and keep the out-of-fold predictions.
 
     scikit-learn's own ``cross_validate`` does the work. This function draws the folds by lesion, looks for
-    lesions that are in both parts of a fold before anything is trained, hands the lesions on to ``fit``, and
-    keeps what each model says of the rows that it was not trained on.
+    lesions and copies of images that are in both parts of a fold before anything is trained, hands the lesions
+    on to ``fit``, and keeps what each model says of the rows that it was not trained on.
 
     Parameters
     ----------
@@ -136,7 +137,8 @@ def cross_validate(
     scoring : str, callable, sequence of str or dict, default=None
         As in scikit-learn. None: balanced accuracy and accuracy.
     on_leakage : {"raise", "warn"}, default="raise"
-        What to do with folds whose training and test parts share a lesion or a row.
+        What to do with folds whose training and test parts share a lesion, a row, or an exact copy of an image: of
+        paths the same text, of arrays of images the same pixels. `audit_leakage` looks further.
     n_jobs : int, default=None
         Folds that run at the same time, in processes of their own; None means 1, -1 all processors.
     verbose : int, default=0
@@ -156,8 +158,8 @@ def cross_validate(
     Raises
     ------
     LeakageError
-        If a fold trains on a lesion, or a row, that it tests, or if `estimator` is a search whose own folds do,
-        unless ``on_leakage="warn"``.
+        If a fold trains on a lesion, a row, or an image that it tests, or if `estimator` is a search whose own
+        folds do, unless ``on_leakage="warn"``.
     ValueError
         If lengths differ, a label or a lesion is missing, there is one class only, a class has fewer lesions
         than there are folds, or a row is tested twice. An error in ``fit`` is raised, and never turned into a
@@ -204,8 +206,11 @@ def cross_validate(
     labels, classes = _check_labels(X, y)
     lesions = resolve_groups(X, groups)
     splits, description = make_splits(cv, X, labels, lesions, random_state=random_state)
-    leaks = find_leaks(splits, lesions, labels.size)
-    report_leaks(leaks, lesions, on_leakage)
+    together = lesions
+    leaks = find_leaks(splits, together, labels.size)
+    if not leaks and (together := number_copies(X)) is not None:
+        leaks = find_leaks(splits, together, labels.size)
+    report_leaks(leaks, together, on_leakage)
     check_search(estimator, labels, lesions, on_leakage)
     check_groups_inside(estimator, X, lesions)
     with _rows_of_a_fold():

@@ -16,8 +16,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
+from skinclf._leakage import LeakageError, LeakageWarning
 from skinclf.evaluation._groups import Groups
-from skinclf.evaluation._leakage import LeakageError, LeakageWarning, OnLeakage, find_leaks
+from skinclf.evaluation._leakage import OnLeakage, find_leaks
 
 
 def add_groups(params: Mapping[str, Any] | None, estimator: Any, groups: Groups | None) -> dict[str, Any]:

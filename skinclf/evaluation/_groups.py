@@ -27,14 +27,15 @@ class Groups:
         The same groups, numbered from 0 in order of first appearance.
     n_groups : int
         How many different groups there are.
-    source : {"groups", "lesion_id"}
-        Whether they came from the argument `groups` or from the column ``lesion_id`` of ``X``.
+    source : {"groups", "lesion_id", "images"}
+        Whether they came from the argument `groups` or from the column ``lesion_id`` of ``X``, or are the
+        different images of ``X``, of which there may be copies.
     """
 
     values: NDArray[Any]
     codes: NDArray[np.int64]
     n_groups: int
-    source: Literal["groups", "lesion_id"]
+    source: Literal["groups", "lesion_id", "images"]
 
 
 def count_rows(X: Any) -> int:

@@ -1,4 +1,4 @@
-"""Whether a split puts photos of one lesion on both of its sides."""
+"""Whether a split puts photos of one lesion, or copies of one image, on both of its sides."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skinclf._leakage import LeakageError, LeakageWarning
 from skinclf.evaluation._groups import Groups
 
 OnLeakage: TypeAlias = Literal["raise", "warn"]
@@ -18,15 +19,8 @@ Split: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp]]
 """Row numbers of the training part and of the test part of one fold."""
 
 _ROW_LEAK_REMEDY = "Make the training and the test rows of each fold disjoint"
+_COPY_LEAK_REMEDY = "Copy images inside the training part only, or give copies of an image the same group"
 _GROUP_LEAK_REMEDY = "Split by group, as an integer cv and StratifiedGroupKFold do"
-
-
-class LeakageWarning(UserWarning):
-    """Some of what is tested on was trained on, so that the score flatters the model."""
-
-
-class LeakageError(ValueError):
-    """An evaluation was refused, because some of what would be tested on would be trained on."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +32,8 @@ class FoldLeak:
     fold : int
         Number of the fold, from 0.
     n_groups : int
-        Groups (lesions) with rows on both sides; where no groups are known, rows on both sides.
+        Groups (lesions) with rows on both sides; where no groups are known, rows on both sides; of exact copies,
+        the different images.
     n_leaking : int
         Test rows whose group is also in the training part.
     n_test : int
@@ -46,7 +41,7 @@ class FoldLeak:
     test_row, train_row : int
         The first such test row, and the first training row of its group.
     group : object
-        That group; the row itself where no groups are known.
+        That group; the row itself where no groups are known; path or fingerprint of an image that was copied.
     """
 
     fold: int
@@ -136,6 +131,9 @@ def _describe(leaks: Sequence[FoldLeak], groups: Groups | None) -> str:
     if groups is None:
         what, remedy = "test rows are training rows of the same fold", _ROW_LEAK_REMEDY
         example = f"row {first.test_row} is on both sides"
+    elif groups.source == "images":
+        what, remedy = "test rows are exact copies of an image that is also trained on", _COPY_LEAK_REMEDY
+        example = f"test row {first.test_row} and training row {first.train_row} are the same image"
     else:
         what, remedy = "test rows are of a group (lesion) that is also trained on", _GROUP_LEAK_REMEDY
         example = f"test row {first.test_row} and training row {first.train_row} are both {first.group!r}"

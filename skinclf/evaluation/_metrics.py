@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
-from skinclf.evaluation import _confusion
-from skinclf.evaluation._confusion import FloatArray, confusion_counts, divide, label_pair, mean_of_defined
+from skinclf.evaluation import _confusion, _curves
+from skinclf.evaluation._cases import Cases, read_cases
+from skinclf.evaluation._confusion import FloatArray, divide, mean_of_defined
+from skinclf.evaluation._curves import Ranking
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -22,17 +23,21 @@ class ClassificationMetrics:
     ----------
     per_class : DataFrame
         A row for each class, indexed by label. Columns ``sensitivity``, ``specificity``, ``ppv``, ``npv``,
-        ``f1`` and, with `y_proba`, ``roc_auc`` (one class against the rest): float64, 0–1, NaN where not
-        defined. Column ``support``: int64, how many images are of the class.
+        ``f1`` and, with `y_proba`, ``roc_auc``, ``average_precision`` and ``auc_above_80`` (one class against
+        the rest): float64, 0–1, NaN where not defined. Column ``support``: int64, how many images are of the
+        class.
     averages : DataFrame
         The same columns; row ``"macro"`` holds the plain means over the classes, row ``"weighted"`` the means
         weighted by support, both over those classes that have a value. ``support`` is the number of images.
     accuracy, balanced_accuracy : float
         Share of right images, and mean sensitivity of the classes that have images, both 0–1.
     confusion : ndarray of int64, shape (n_classes, n_classes)
-        Counts; rows are the truth, columns the prediction.
+        Counts; rows are the truth, columns the prediction. Undecided images are in no column.
     labels : ndarray of shape (n_classes,)
         The classes, in the order of all of the above.
+    undecided : ndarray of int64, shape (n_classes,)
+        Images of each true class that were given no class, as their largest score is that of several classes. All
+        0 where predicted labels were passed.
     """
 
     per_class: pd.DataFrame
@@ -41,11 +46,12 @@ class ClassificationMetrics:
     balanced_accuracy: float
     confusion: NDArray[np.int64]
     labels: NDArray[Any]
+    undecided: NDArray[np.int64]
 
     @property
     def n_images(self) -> int:
-        """Number of images."""
-        return int(self.confusion.sum())
+        """Number of images, undecided ones included."""
+        return int(self.confusion.sum() + self.undecided.sum())
 
     def to_frame(self) -> pd.DataFrame:
         """Return the classes and their means as one table.
@@ -66,7 +72,7 @@ class ClassificationMetrics:
 
 
 def classification_metrics(
-    y_true: Any, y_pred: Any, *, y_proba: Any = None, labels: Any = None
+    y_true: Any, y_pred: Any = None, *, y_proba: Any = None, labels: Any = None
 ) -> ClassificationMetrics:
     """Compute what a clinical reader asks of a classifier, for each class and on average.
 
@@ -74,40 +80,55 @@ def classification_metrics(
     ----------
     y_true : array-like of shape (n_images,)
         The true labels.
-    y_pred : array-like of shape (n_images,)
-        The predicted labels.
+    y_pred : array-like of shape (n_images,), default=None
+        The predicted labels. None: the class of the largest score in `y_proba`. An image of which several classes
+        share the largest score is *undecided*: it counts as an image of its class, and as wrong.
     y_proba : array-like of float, shape (n_images, n_classes), default=None
-        Scores of the classes, such as ``predict_proba`` gives; the columns are in the order of `labels`. Only
-        their order within a column matters.
+        Scores of the classes, such as ``predict_proba`` gives; the columns are in the order of `labels`. With
+        `y_pred`, only their order within a column matters.
     labels : array-like of shape (n_classes,), default=None
         The classes, such as ``classes_``. None: all that occur in `y_true` or `y_pred`, sorted.
 
     Returns
     -------
     ClassificationMetrics
-        ``per_class``, ``averages``, ``accuracy``, ``balanced_accuracy``, ``confusion``, ``labels``.
+        ``per_class``, ``averages``, ``accuracy``, ``balanced_accuracy``, ``confusion``, ``labels``,
+        ``undecided``.
 
     Raises
     ------
     ValueError
-        If a label is missing or not among `labels`, lengths differ, or `y_proba` has another shape or is not
-        finite.
+        If a label is missing or not among `labels`, lengths differ, `y_proba` has another shape or is not finite,
+        or there is neither `y_pred` nor `y_proba`.
 
     See Also
     --------
-    bootstrap_ci : How far each of the figures can be trusted.
+    bootstrap_table : The same figures with their intervals.
+    isic_challenge_scores : The table that the challenge's own scorer prints, to compare with its leaderboard.
     null_models : What a model scores that never looks at an image.
 
     Notes
     -----
     A value that would be 0 / 0 is NaN and takes no part in the means: the sensitivity and the ROC AUC of a
     class without images, the PPV of a class that is never predicted. Sensitivity is called recall elsewhere,
-    PPV (positive predictive value) precision. Balanced accuracy is the challenge metric of ISIC 2018 [1]_.
+    PPV (positive predictive value) precision.
+
+    Balanced accuracy is the metric of the ISIC 2018 challenge [1]_. Without `y_pred` it is what the challenge's
+    scorer computes [2]_: there, too, a tie of the largest probability is undecided, that is, wrong. ``roc_auc``,
+    ``average_precision`` and ``auc_above_80`` are that scorer's in any case; the last is the area under the ROC
+    curve to the right of where it reaches a sensitivity of 80 %, which is 1 for a perfect ranking and 0.18 for
+    chance. An undecided image is a negative answer for every class: right for the specificity of classes that it
+    is not of.
+
+    Sensitivity, specificity, PPV, NPV and F1 are of the predicted classes here. The challenge's scorer takes every
+    class by itself instead, as predicted where its probability is above 0.5: see `isic_challenge_scores`.
 
     References
     ----------
     .. [1] N. Codella et al. Skin Lesion Analysis Toward Melanoma Detection 2018: A Challenge Hosted by the
        International Skin Imaging Collaboration (ISIC). arXiv:1902.03368, 2019.
+    .. [2] ISIC Challenge Scoring, ``metrics.py`` and ``classification.py``.
+       https://github.com/ImageMarkup/isic-challenge-scoring
 
     Examples
     --------
@@ -119,14 +140,22 @@ def classification_metrics(
          sensitivity  specificity  ppv  npv   f1  support
     mel        1.000        0.667  0.5  1.0  0.667        1
     nv         0.667        1.000  1.0  0.5  0.800        3
+
+    The second image is undecided between the two classes:
+
+    >>> proba = [[0.9, 0.1], [0.5, 0.5], [0.2, 0.8], [0.1, 0.9]]
+    >>> metrics = classification_metrics(["mel", "nv", "nv", "nv"], y_proba=proba)
+    >>> metrics.accuracy, metrics.undecided.tolist(), metrics.confusion.tolist()
+    (0.75, [0, 1], [[1, 0], [0, 2]])
     """
-    truth, prediction, classes = label_pair(y_true, y_pred, labels)
-    confusion = confusion_counts(truth, prediction, classes)
-    columns = {name: measure(confusion) for name, measure in _confusion.PER_CLASS.items()}
-    if y_proba is not None:
-        columns["roc_auc"] = _one_vs_rest_auc(truth, _check_proba(y_proba, truth.size, classes), classes)
-    counts = _confusion.support(confusion)
-    per_class = pd.DataFrame({**columns, "support": counts}, index=pd.Index(classes))
+    cases = read_cases(y_true, y_pred, y_proba, labels)
+    k = cases.classes.size
+    matrix = cases.confusion()
+    columns = {name: measure(matrix) for name, measure in _confusion.PER_CLASS.items()}
+    if cases.scores is not None:
+        columns |= _rank_classes(cases, cases.scores)
+    counts = _confusion.support(matrix)
+    per_class = pd.DataFrame({**columns, "support": counts}, index=pd.Index(cases.classes))
     means = {
         name: [float(mean_of_defined(values)), _weighted_mean(values, counts)] for name, values in columns.items()
     }
@@ -134,10 +163,11 @@ def classification_metrics(
     return ClassificationMetrics(
         per_class=per_class,
         averages=averages,
-        accuracy=float(_confusion.accuracy(confusion)),
-        balanced_accuracy=float(_confusion.balanced_accuracy(confusion)),
-        confusion=confusion,
-        labels=classes,
+        accuracy=float(_confusion.accuracy(matrix)),
+        balanced_accuracy=float(_confusion.balanced_accuracy(matrix)),
+        confusion=matrix[:, :k],
+        labels=cases.classes,
+        undecided=matrix[:, k:].sum(axis=1),
     )
 
 
@@ -146,29 +176,11 @@ def _weighted_mean(values: FloatArray, weights: NDArray[np.int64]) -> float:
     return float(divide(np.sum(values[defined] * weights[defined]), np.sum(weights[defined])))
 
 
-def _check_proba(y_proba: Any, n_images: int, classes: NDArray[Any]) -> FloatArray:
-    scores = np.asarray(y_proba, dtype=np.float64)
-    if scores.shape != (n_images, classes.size):
-        raise ValueError(
-            f"y_proba must have a row for each of the {n_images} images and a column for each of the "
-            f"{classes.size} classes {classes.tolist()}; got shape {scores.shape}. If the model knows other "
-            "classes than those that occur here, pass labels=classes_."
-        )
-    unusable = ~np.isfinite(scores).all(axis=1)
-    if unusable.any():
-        rows = np.flatnonzero(unusable)
-        raise ValueError(
-            f"y_proba must be finite; {rows.size} row(s) hold NaN or infinity, the first of them "
-            f"{rows[:5].tolist()}."
-        )
-    return scores
-
-
-def _one_vs_rest_auc(truth: NDArray[Any], scores: FloatArray, classes: NDArray[Any]) -> FloatArray:
-    """Area under the ROC curve of each class against the rest; NaN for a class that has no rows, or all."""
-    areas = np.full(classes.size, np.nan)
-    for column, label in enumerate(classes):
-        is_class = truth == label
-        if 0 < is_class.sum() < is_class.size:
-            areas[column] = roc_auc_score(is_class, scores[:, column])
-    return areas
+def _rank_classes(cases: Cases, scores: FloatArray) -> dict[str, FloatArray]:
+    """Return the figures of the ranking by each class's score, of shape (n_classes,) each."""
+    once = np.ones((cases.truth.size, 1))
+    ranked = [
+        Ranking(cases.truth == position, scores[:, position]).measure(once).figures()
+        for position in range(cases.classes.size)
+    ]
+    return {name: np.concatenate([values[name] for values in ranked]) for name in _curves.FIGURES}

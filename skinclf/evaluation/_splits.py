@@ -64,7 +64,7 @@ def make_splits(
         warnings.filterwarnings("ignore", message="The groups parameter is ignored", category=UserWarning)
         raw_splits = list(splitter.split(X, y, None if groups is None else groups.values))
     splits = [
-        (_check_rows(train, y.size, fold, "training"), _check_rows(test, y.size, fold, "test"))
+        (check_rows(train, y.size, fold, "training"), check_rows(test, y.size, fold, "test"))
         for fold, (train, test) in enumerate(raw_splits)
     ]
     _check_tested_once(splits, y.size)
@@ -113,19 +113,19 @@ def _check_enough(y: NDArray[Any], groups: Groups | None, n_folds: int) -> None:
     )
 
 
-def _check_rows(rows: Any, n_rows: int, fold: int, part: str) -> NDArray[np.intp]:
+def check_rows(rows: Any, n_rows: int, fold: int, part: str, *, name: str = "cv") -> NDArray[np.intp]:
     """Return row numbers as an index array; refuse what is none."""
     index = np.asarray(rows)
     if index.dtype == bool and index.shape == (n_rows,):
         index = np.flatnonzero(index)
     if index.ndim != 1 or index.dtype.kind not in "iu" or index.size == 0:
         raise ValueError(
-            f"cv must give a one-dimensional, non-empty array of row numbers as the {part} part of fold {fold}; "
-            f"got an array of {index.dtype} with shape {index.shape}."
+            f"{name} must give a one-dimensional, non-empty array of row numbers as the {part} part of fold "
+            f"{fold}; got an array of {index.dtype} with shape {index.shape}."
         )
     if index.min() < 0 or index.max() >= n_rows:
         raise ValueError(
-            f"cv names row {index.max() if index.max() >= n_rows else index.min()} in the {part} part of fold "
+            f"{name} names row {index.max() if index.max() >= n_rows else index.min()} in the {part} part of fold "
             f"{fold}; X has the rows 0 to {n_rows - 1}."
         )
     return index.astype(np.intp)

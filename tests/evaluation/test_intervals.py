@@ -1,4 +1,4 @@
-"""The bootstrap over lesions: what it equals, how often it covers the truth, what it costs."""
+"""The interval of one figure by a bootstrap over lesions: what it equals, how often it covers the truth."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from skinclf.evaluation import _intervals as intervals
+from skinclf.evaluation import _resampling as resampling
 from skinclf.evaluation import bootstrap_ci
 
 
@@ -83,7 +83,7 @@ def test_order_of_rows_and_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch)
     interval = bootstrap_ci(truth, prediction, groups=lesion)
     order = generator.permutation(300)
     assert bootstrap_ci(truth[order], prediction[order], groups=lesion[order]) == interval
-    monkeypatch.setattr(intervals, "_VALUES_AT_ONCE", 1000)
+    monkeypatch.setattr(resampling, "_VALUES_AT_ONCE", 1000)
     assert bootstrap_ci(truth, prediction, groups=lesion) == interval
 
 
@@ -117,10 +117,12 @@ def test_draws_without_a_rare_class_are_counted() -> None:
     interval = bootstrap_ci(truth, truth, metric="sensitivity:df", n_draws=1000)
     # A draw of 10 misses the one df with probability 0.9 ** 10 = 0.349.
     assert interval.n_undefined / 1000 == pytest.approx(0.349, abs=0.05)
-    assert (interval.low, interval.high) == (1.0, 1.0)
+    assert (interval.low, interval.high) == pytest.approx((0.025, 1.0))  # one lesion says next to nothing
+    assert (interval.method, interval.n_lesions) == ("clopper-pearson", 1)
     absent = bootstrap_ci(truth, truth, metric="sensitivity:mel", labels=["df", "mel", "nv"])
     assert np.isnan([absent.estimate, absent.low, absent.high]).all()
     assert absent.n_undefined == absent.n_draws
+    assert absent.method == "undefined"
 
 
 def test_ham10000_sized_data_take_less_than_five_seconds_and_little_memory() -> None:
@@ -146,7 +148,11 @@ def test_ham10000_sized_data_take_less_than_five_seconds_and_little_memory() -> 
         ({"n_draws": 0}, "n_draws must be at least 1; got 0"),
         ({"confidence": 95}, "confidence must be between 0 and 1, such as 0.95; got 95"),
         ({"metric": "auc"}, "metric must be a function, one of .*'balanced_accuracy'.*got 'auc'"),
-        ({"metric": "sensitivity:df"}, r"one of the classes \['0', '1'\]; got 'sensitivity:df'"),
+        ({"metric": "roc_auc:1"}, r"got 'roc_auc:1'. \['roc_auc', .*\] need y_proba"),
+        (
+            {"metric": "sensitivity:df"},
+            r"classes \['0', '1'\] or of \['macro', 'weighted'\]; got 'sensitivity:df'\.$",
+        ),
         ({"metric": lambda matrices: matrices.sum()}, r"must return one value for each of the \d+"),
         ({"groups": [1] * 10}, "groups must name at least two lesions"),
         ({"groups": [1, None] * 5}, r"5 of 10 are missing \(rows \[1, 3"),
@@ -159,4 +165,4 @@ def test_messages(arguments: dict[str, object], message: str) -> None:
 
 
 def test_str() -> None:
-    assert str(bootstrap_ci([0, 1] * 5, [0, 1] * 5)) == "1.000 (95 % CI 1.000–1.000)"
+    assert str(bootstrap_ci([0, 1] * 5, [0, 1] * 5, metric="accuracy")) == "1.000 (95 % CI 0.692–1.000)"

@@ -166,6 +166,7 @@ def test_a_frame_keeps_lesions_whole_at_all_levels(numbered, outer, passes_group
     check(recorder, numbered.groups)
 
 
+@pytest.mark.filterwarnings("ignore:Early stopping looks at photos of lesions")
 @pytest.mark.filterwarnings("ignore:A GridSearchCV hands groups to its splitter only")
 @each_outer
 @each_groups
