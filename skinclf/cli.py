@@ -12,7 +12,7 @@ from typing import Any
 
 from skinclf import __version__
 from skinclf.datasets import load_ham10000, make_lesions
-from skinclf.evaluation import cross_validate
+from skinclf.evaluation import audit_leakage, cross_validate
 from skinclf.preprocessing import ImageLoader
 from skinclf.reporting import NOTICE, EvaluationReport, LesionConfusionDisplay, TrainingHistoryDisplay
 
@@ -109,7 +109,11 @@ def _demo(options: argparse.Namespace) -> None:
         random_state=options.seed,
     )
     report = EvaluationReport.from_cross_validation(
-        result, title=f"{options.folds}-fold cross-validation by lesion", description=description
+        result,
+        frame=lesions.frame,
+        audit=audit_leakage(images, lesions.target, splits=result),
+        title=f"{options.folds}-fold cross-validation by lesion",
+        description=description,
     )
     print(f"\n{report}\n")
 

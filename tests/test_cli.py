@@ -46,6 +46,8 @@ def test_the_demo_prints_a_report_and_writes_all_its_files(tmp_path, capsys):
     assert report["n_images"] == 84
     assert report["n_lesions"] == 42
     assert len(report["folds"]) == 2
+    assert report["leakage"]["found"]["copy"] == 0
+    assert any(row["attribute"] == "sex" for row in report["subgroups"]["rows"])
 
 
 def test_files_of_the_user_are_not_replaced_without_being_told(tmp_path, capsys):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,24 @@ from skinclf.evaluation import (
     BootstrapInterval,
     ClassificationMetrics,
     CrossValidationResult,
-    bootstrap_ci,
+    LeakageAudit,
+    bootstrap_table,
     classification_metrics,
     null_models,
 )
-from skinclf.reporting._fitted import find_model
+from skinclf.reporting._basic_sections import OVERALL
+from skinclf.reporting._contents import make_sections
+from skinclf.reporting._evaluation import (
+    BootstrapSettings,
+    Evaluation,
+    Predictions,
+    given_predictions,
+    intervals_of,
+    predictions_of_result,
+)
+from skinclf.reporting._folds import describe_folds, find_history
 from skinclf.reporting._html import render_html
+from skinclf.reporting._leak_section import audit_warnings, check_audit
 from skinclf.reporting._protocol import (
     Protocol,
     describe_cross_validation,
@@ -32,20 +44,12 @@ from skinclf.reporting._protocol import (
     describe_size,
 )
 from skinclf.reporting._provenance import Provenance, collect_provenance, describe_parameters
-from skinclf.reporting._tables import (
-    Table,
-    class_table,
-    confusion_table,
-    fold_table,
-    mapping_table,
-    summary_table,
-)
-from skinclf.reporting._text import escape_markdown, markdown_table, text_table
-from skinclf.reporting._training_history import TrainingHistoryDisplay, collect_histories
+from skinclf.reporting._sections import Section
+from skinclf.reporting._text import render_markdown, render_text
+from skinclf.reporting._training_history import TrainingHistoryDisplay
 
 NOTICE = "skinclf is a research tool. It is not a medical device and must not be used to diagnose."
 DEFAULT_TITLE = "Evaluation report"
-_OVERALL = ("balanced_accuracy", "accuracy")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,7 +65,8 @@ class EvaluationReport:
     metrics : ClassificationMetrics
         Figures of each class, their means, and the confusion matrix.
     intervals : mapping of str to BootstrapInterval
-        ``"balanced_accuracy"``, ``"accuracy"``, and ``"sensitivity:"`` followed by each class.
+        All figures that `skinclf.evaluation.bootstrap_table` knows: ``"balanced_accuracy"``, ``"accuracy"``,
+        ``"sensitivity:mel"`` and so on.
     null_models : DataFrame
         What models score that look at no image.
     protocol : Protocol
@@ -76,6 +81,8 @@ class EvaluationReport:
         Curves of training, if the models have any. Not drawn yet.
     parameters : mapping of str to str
         Of the estimator, if it is known.
+    sections : tuple of Section
+        What the page shows, in order: headings, sentences, tables, charts that are not drawn yet.
     notice : str
         That this is not a medical device.
 
@@ -102,6 +109,7 @@ class EvaluationReport:
     folds: pd.DataFrame | None = None
     history: TrainingHistoryDisplay | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
+    sections: tuple[Section, ...] = ()
     notice: str = NOTICE
 
     @property
@@ -114,6 +122,10 @@ class EvaluationReport:
         cls,
         result: CrossValidationResult,
         *,
+        frame: pd.DataFrame | None = None,
+        audit: LeakageAudit | None = None,
+        lookup: Any = None,
+        embed_images: bool = False,
         title: str = DEFAULT_TITLE,
         description: str = "",
         n_draws: int = 2000,
@@ -126,6 +138,17 @@ class EvaluationReport:
         ----------
         result : CrossValidationResult
             Of `skinclf.evaluation.cross_validate`. Curves of training need its estimators.
+        frame : DataFrame, default=None
+            What is known of the images, a row for each row of ``X``, such as the ``frame`` of `load_ham10000`. Its
+            columns ``age``, ``sex``, ``localization`` and ``dx_type`` make subgroups; ``image_id`` or ``image``
+            names the images.
+        audit : LeakageAudit, default=None
+            Of `skinclf.evaluation.audit_leakage` for the same splits: exact copies and near-duplicates.
+        lookup : array-like of shape (n_rows,), default=None
+            What `skinclf.evaluation.LookupClassifier` answers on the same splits, one of the null models.
+        embed_images : bool, default=False
+            Whether the page shows the images that were most confidently wrong, from the paths in the column
+            ``image`` of `frame`. Mind their licence before you hand the page on.
         title : str, default="Evaluation report"
             Heading.
         description : str, default=""
@@ -140,35 +163,41 @@ class EvaluationReport:
         Returns
         -------
         EvaluationReport
-            Of all out-of-fold predictions together.
+            Of all out-of-fold predictions together. A section is there if there are data for it.
+
+        Raises
+        ------
+        TypeError
+            If `frame` is no DataFrame.
+        ValueError
+            If `frame` has other rows than the images, or is in another order.
         """
-        tested = result.tested
-        truth, prediction = result.y_true[tested], result.y_pred[tested].astype(result.y_true.dtype)
-        groups = None if result.groups is None else result.groups[tested]
-        metrics = classification_metrics(
-            truth,
-            prediction,
-            y_proba=None if result.y_proba is None else result.y_proba[tested],
-            labels=result.classes,
-        )
-        intervals = _find_intervals(
-            truth, prediction, groups, metrics, n_draws=n_draws, confidence=confidence, random_state=random_state
-        )
-        n_lesions = None if groups is None else int(pd.Series(groups).nunique())
+        check_audit(audit, result)
+        predictions = predictions_of_result(result, frame)
+        settings = BootstrapSettings(n_draws, confidence, random_state)
+        metrics = _find_metrics(predictions, result.classes)
+        figures = _find_figures(predictions, metrics, settings)
+        intervals = intervals_of(figures, predictions, settings)
+        n_lesions = None if predictions.groups is None else int(pd.Series(predictions.groups).nunique())
         size = describe_size(metrics.n_images, n_lesions)
-        return cls(
-            title=title,
-            description=description,
+        evaluation = Evaluation(
+            predictions=predictions,
             metrics=metrics,
+            figures=figures,
             intervals=intervals,
-            null_models=null_models(truth),
+            null_models=null_models(predictions.truth, lookup=_tested_rows(lookup, result)),
             protocol=describe_cross_validation(result, size, intervals["balanced_accuracy"]),
             provenance=collect_provenance(),
+            settings=settings,
             n_lesions=n_lesions,
-            folds=_describe_folds(result),
-            history=_find_history(result),
+            folds=describe_folds(result),
+            history=find_history(result),
             parameters=describe_parameters(result.estimator),
+            result=result,
+            audit=audit,
+            embed_images=embed_images,
         )
+        return cls._from_evaluation(evaluation, title, description)
 
     @classmethod
     def from_predictions(
@@ -179,6 +208,10 @@ class EvaluationReport:
         y_proba: Any = None,
         groups: Any = None,
         labels: Any = None,
+        frame: pd.DataFrame | None = None,
+        audit: LeakageAudit | None = None,
+        lookup: Any = None,
+        embed_images: bool = False,
         title: str = DEFAULT_TITLE,
         description: str = "",
         n_draws: int = 2000,
@@ -192,11 +225,21 @@ class EvaluationReport:
         y_true, y_pred : array-like of shape (n_images,)
             True and predicted labels.
         y_proba : array-like of float, shape (n_images, n_classes), default=None
-            Scores of the classes, columns in the order of `labels`.
+            Probabilities of the classes, columns in the order of `labels`. Scores that are none have curves, but
+            no calibration, abstention and mistakes.
         groups : array-like of shape (n_images,), default=None
-            The lesion of every image, for the intervals.
+            The lesion of every image, for the intervals. None: the column ``lesion_id`` of `frame`, if there is
+            one.
         labels : array-like of shape (n_classes,), default=None
             The classes, such as ``classes_``. None: all that occur, sorted.
+        frame : DataFrame, default=None
+            What is known of the images, a row for each; see `from_cross_validation`.
+        audit : LeakageAudit, default=None
+            Of `skinclf.evaluation.audit_leakage` for the split that the predictions are of.
+        lookup : array-like of shape (n_images,), default=None
+            What `skinclf.evaluation.LookupClassifier` answers for the same images, one of the null models.
+        embed_images : bool, default=False
+            Whether the page shows the images that were most confidently wrong; see `from_cross_validation`.
         title : str, default="Evaluation report"
             Heading.
         description : str, default=""
@@ -216,24 +259,51 @@ class EvaluationReport:
         Raises
         ------
         ValueError
-            As in `skinclf.evaluation.classification_metrics` and `skinclf.evaluation.bootstrap_ci`.
+            As in `skinclf.evaluation.classification_metrics` and `skinclf.evaluation.bootstrap_ci`, and if `frame`
+            has other rows than the images, or is in another order.
         """
         metrics = classification_metrics(y_true, y_pred, y_proba=y_proba, labels=labels)
-        intervals = _find_intervals(
-            y_true, y_pred, groups, metrics, n_draws=n_draws, confidence=confidence, random_state=random_state
-        )
+        check_audit(audit, None)
+        predictions = given_predictions(y_true, y_pred, y_proba, groups, frame)
+        settings = BootstrapSettings(n_draws, confidence, random_state)
+        figures = _find_figures(predictions, metrics, settings)
+        intervals = intervals_of(figures, predictions, settings)
         balanced = intervals["balanced_accuracy"]
         n_lesions = balanced.n_groups if balanced.by_group else None
-        size = describe_size(metrics.n_images, n_lesions)
+        evaluation = Evaluation(
+            predictions=predictions,
+            metrics=metrics,
+            figures=figures,
+            intervals=intervals,
+            null_models=null_models(predictions.truth, lookup=lookup),
+            protocol=describe_predictions(describe_size(metrics.n_images, n_lesions), balanced),
+            provenance=collect_provenance(),
+            settings=settings,
+            n_lesions=n_lesions,
+            audit=audit,
+            embed_images=embed_images,
+        )
+        return cls._from_evaluation(evaluation, title, description)
+
+    @classmethod
+    def _from_evaluation(cls, evaluation: Evaluation, title: str, description: str) -> EvaluationReport:
+        protocol, result = evaluation.protocol, evaluation.result
+        if result is None or not len(result.leaks):  # else the protocol warns of leaking lesions already
+            warnings = (*protocol.warnings, *audit_warnings(evaluation.audit))
+            protocol = replace(protocol, warnings=warnings)
         return cls(
             title=title,
             description=description,
-            metrics=metrics,
-            intervals=intervals,
-            null_models=null_models(y_true),
-            protocol=describe_predictions(size, balanced),
-            provenance=collect_provenance(),
-            n_lesions=n_lesions,
+            metrics=evaluation.metrics,
+            intervals=evaluation.intervals,
+            null_models=evaluation.null_models,
+            protocol=protocol,
+            provenance=evaluation.provenance,
+            n_lesions=evaluation.n_lesions,
+            folds=evaluation.folds,
+            history=evaluation.history,
+            parameters=evaluation.parameters or {},
+            sections=make_sections(replace(evaluation, protocol=protocol)),
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -258,27 +328,19 @@ class EvaluationReport:
         dict
             ``json.dumps`` takes it as it is.
         """
-        counts = self.metrics.confusion.tolist()
-        content = {
+        content: dict[str, Any] = {
             "title": self.title,
             "description": self.description,
             "date": self.provenance.date,
-            "versions": dict(self.provenance.versions),
-            "machine": dict(self.provenance.machine),
-            "parameters": dict(self.parameters),
+            "notice": self.notice,
             "n_images": self.metrics.n_images,
             "n_lesions": self.n_lesions,
-            "protocol": list(self.protocol.sentences),
-            "warnings": list(self.protocol.warnings),
-            "intervals": {name: asdict(interval) for name, interval in self.intervals.items()},
-            "null_models": self.null_models.to_dict("index"),
-            "classes": self.metrics.per_class.rename(index=str).to_dict("index"),
-            "averages": self.metrics.averages.to_dict("index"),
-            "confusion_matrix": {"labels": [str(label) for label in self.metrics.labels], "counts": counts},
-            "folds": None if self.folds is None else self.folds.reset_index().to_dict("records"),
-            "histories": None if self.history is None else _histories_to_lists(self.history),
-            "notice": self.notice,
+            "folds": None,
+            "histories": None,
+            "parameters": {},
         }
+        for section in self.sections:
+            content.update(section.data)
         return {key: _to_json(value) for key, value in content.items()}
 
     def to_markdown(self) -> str:
@@ -289,18 +351,7 @@ class EvaluationReport:
         str
             For a README, an issue or a notebook.
         """
-        lines = [f"# {escape_markdown(self.title)}", self.size]
-        lines += [escape_markdown(self.description)] if self.description else []
-        lines += [f"> **Warning.** {escape_markdown(warning)}" for warning in self.protocol.warnings]
-        for heading, table in self._tables().items():
-            lines += [f"## {heading}", markdown_table(table)]
-        lines += ["## Protocol", "\n".join(f"- {escape_markdown(s)}" for s in self.protocol.sentences)]
-        details = {"date": self.provenance.date, **self.provenance.versions, **self.provenance.machine}
-        lines += ["## Versions and machine", markdown_table(mapping_table("", ("what", "value"), details))]
-        if self.parameters:
-            table = mapping_table("", ("parameter", "value"), self.parameters)
-            lines += ["## Parameters", markdown_table(table)]
-        return "\n\n".join([*lines, self.notice]) + "\n"
+        return render_markdown(self)
 
     def to_html(self) -> str:
         """Return the report as one HTML page.
@@ -351,80 +402,41 @@ class EvaluationReport:
     def _to_json_text(self) -> str:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
-    def _tables(self) -> dict[str, Table]:
-        tables = {
-            "Summary": summary_table(self.intervals, self.null_models, _OVERALL),
-            "Classes": class_table(self.metrics, self.intervals),
-            "Confusion matrix": confusion_table(self.metrics),
-        }
-        if self.folds is not None:
-            tables["Folds"] = fold_table(self.folds)
-        return tables
-
     def __str__(self) -> str:
-        balanced, accuracy = (self.intervals[name] for name in _OVERALL)
-        parts = [f"{self.title}\n{'=' * len(self.title)}", f"Balanced accuracy {balanced}, accuracy {accuracy}"]
-        parts[1] += "".join(
-            f"\n“{null}” scores {row['balanced_accuracy']:.3f} and {row['accuracy']:.3f}"
-            for null, row in self.null_models.iterrows()
-        )
-        parts += [f"WARNING: {warning}" for warning in self.protocol.warnings]
-        parts.append(self.size)
-        for heading, table in self._tables().items():
-            if heading != "Summary":
-                parts.append(f"{table.caption}\n\n{text_table(table)}")
-        parts.append(self.notice)
-        return "\n\n".join(parts)
+        return render_text(self)
 
     def __repr__(self) -> str:
-        figures = ", ".join(f"{name}={self.intervals[name]}" for name in _OVERALL)
+        figures = ", ".join(f"{name}={self.intervals[name]}" for name in OVERALL)
         return f"{type(self).__name__}({figures})"
 
 
-def _find_intervals(
-    y_true: Any, y_pred: Any, groups: Any, metrics: ClassificationMetrics, **settings: Any
-) -> dict[str, BootstrapInterval]:
-    names = [*_OVERALL, *(f"sensitivity:{label}" for label in metrics.labels)]
-    return {
-        name: bootstrap_ci(y_true, y_pred, groups=groups, metric=name, labels=metrics.labels, **settings)
-        for name in names
-    }
-
-
-def _describe_folds(result: CrossValidationResult) -> pd.DataFrame:
-    """Return sizes, scores, epochs and seconds of each fold."""
-    sizes = pd.DataFrame(
-        {
-            "train_images": [train.size for train in result.train_indices],
-            "test_images": [test.size for test in result.test_indices],
-        },
-        index=result.scores.index,
-    )
-    if result.groups is not None:
-        sizes["test_lesions"] = [pd.Series(result.groups[test]).nunique() for test in result.test_indices]
-    folds = pd.concat([result.scores, sizes], axis=1)
-    models = [find_model(estimator).model for estimator in result.estimators or ()]
-    for column, attribute in (("best_epoch", "best_epoch_"), ("epochs", "n_epochs_")):
-        if models and all(getattr(model, attribute, None) is not None for model in models):
-            folds[column] = [int(getattr(model, attribute)) for model in models]
-    folds["fit_seconds"] = result.fit_seconds
-    folds["score_seconds"] = result.score_seconds
-    return folds
-
-
-def _find_history(result: CrossValidationResult) -> TrainingHistoryDisplay | None:
-    estimators = result.estimators or ()
-    histories = [getattr(find_model(estimator).model, "history_", None) for estimator in estimators]
-    if not histories or not all(isinstance(history, pd.DataFrame) for history in histories):
+def _tested_rows(lookup: Any, result: CrossValidationResult) -> Any:
+    """Take the rows that some fold tests."""
+    if lookup is None:
         return None
-    return collect_histories(estimators)
+    answers = np.asarray(lookup)
+    if answers.shape != result.y_true.shape:
+        raise ValueError(
+            f"lookup must have an answer for each of the {result.y_true.size} rows; got shape {answers.shape}."
+        )
+    return answers[result.tested]
 
 
-def _histories_to_lists(display: TrainingHistoryDisplay) -> list[dict[str, Any]]:
-    return [
-        {"best_epoch": best, "epochs": history.to_dict("records")}
-        for history, best in zip(display.histories, display.best_epochs, strict=True)
-    ]
+def _find_metrics(predictions: Predictions, labels: Any) -> ClassificationMetrics:
+    return classification_metrics(predictions.truth, predictions.answer, y_proba=predictions.proba, labels=labels)
+
+
+def _find_figures(
+    predictions: Predictions, metrics: ClassificationMetrics, settings: BootstrapSettings
+) -> pd.DataFrame:
+    return bootstrap_table(
+        predictions.truth,
+        predictions.answer,
+        y_proba=predictions.proba,
+        groups=predictions.groups,
+        labels=metrics.labels,
+        **settings.as_arguments(),
+    )
 
 
 def _to_json(value: Any) -> Any:

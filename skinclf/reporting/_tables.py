@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from skinclf.evaluation import BootstrapInterval, ClassificationMetrics
 
 UNDEFINED = "–"
+_MINUS = "−"
 
 CLASS_COLUMNS = {
     "sensitivity": "sensitivity",
@@ -20,6 +22,8 @@ CLASS_COLUMNS = {
     "npv": "NPV",
     "f1": "F1",
     "roc_auc": "ROC AUC",
+    "average_precision": "AP",
+    "auc_above_80": "AUC80",
 }
 """Columns of the metrics, and what a reader calls them."""
 
@@ -53,24 +57,38 @@ class Table:
         One tuple for each row, as long as the header.
     n_summary : int
         How many of the last rows sum up the others.
+    kind : {"numbers", "words"}
+        What the columns after the first hold; words may be long and are set flush left.
     """
 
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     n_summary: int = 0
+    kind: Literal["numbers", "words"] = "numbers"
 
 
 def format_number(value: float, digits: int = 3) -> str:
     """Return a number as text, with a dash for what is not defined."""
-    return UNDEFINED if np.isnan(value) else f"{value:.{digits}f}"
+    return UNDEFINED if np.isnan(value) else f"{value:.{digits}f}".replace("-", _MINUS)
 
 
 def format_interval(interval: BootstrapInterval) -> str:
     """Return an interval as text, such as ``"0.690–0.733"``."""
-    if np.isnan(interval.low):
+    return format_range(interval.low, interval.high)
+
+
+def format_range(low: float, high: float) -> str:
+    """Return the ends of an interval as text."""
+    if np.isnan(low):
         return UNDEFINED
-    return f"{interval.low:.3f}–{interval.high:.3f}"
+    between = " to " if low < 0 else "–"
+    return f"{low:.3f}{between}{high:.3f}".replace("-", _MINUS)
+
+
+def format_share(share: float) -> str:
+    """Return a share in percent, such as ``"18%"``."""
+    return UNDEFINED if np.isnan(share) else f"{share:.0%}"
 
 
 def class_table(metrics: ClassificationMetrics, intervals: Mapping[str, BootstrapInterval]) -> Table:
@@ -89,11 +107,39 @@ def class_table(metrics: ClassificationMetrics, intervals: Mapping[str, Bootstra
     header = [CLASS_COLUMNS[name] for name in figures]
     header.insert(1, f"{percent} interval")
     return Table(
-        "Each class against the others; the interval is that of the sensitivity",
+        "Each class against the others; the interval is that of the sensitivity" + _explain(figures),
         ("class", *header, "images"),
         tuple(rows),
         n_summary=len(metrics.averages),
     )
+
+
+def _explain(figures: list[str]) -> str:
+    """Say what the short names of the figures of rankings mean, if there are any."""
+    if "average_precision" not in figures:
+        return ""
+    return ". AP: average precision; AUC80: area under the ROC curve where the sensitivity is above 80 %"
+
+
+def interval_table(metrics: ClassificationMetrics, intervals: Mapping[str, BootstrapInterval]) -> Table:
+    """Lay out the interval of each figure of each class, and of the means; * marks those of another method."""
+    figures = [name for name in CLASS_COLUMNS if name in metrics.per_class.columns]
+    names = {str(label): str(label) for label in metrics.labels}
+    names |= {f"{name} mean": str(name) for name in metrics.averages.index}
+    rows = []
+    for title, name in names.items():
+        found = [intervals.get(f"{figure}:{name}") for figure in figures]
+        rows.append((title, *(UNDEFINED if interval is None else _mark(interval) for interval in found)))
+    confidence = next(iter(intervals.values())).confidence
+    caption = (
+        f"{confidence * 100:g} % intervals of the same figures; * not from the bootstrap, which has no width here"
+    )
+    header = ("class", *(CLASS_COLUMNS[name] for name in figures))
+    return Table(caption, header, tuple(rows), n_summary=len(metrics.averages))
+
+
+def _mark(interval: BootstrapInterval) -> str:
+    return format_interval(interval) + ("" if interval.method in ("bootstrap", "undefined") else " *")
 
 
 def fold_table(folds: pd.DataFrame) -> Table:
@@ -124,13 +170,14 @@ def _format_fold_cell(column: str, number: float, *, mean: bool) -> str:
     return f"{number:,.1f}" if column.endswith("_seconds") else f"{number:.3f}"
 
 
-def confusion_table(metrics: ClassificationMetrics) -> Table:
-    """Lay out the confusion counts; rows are the truth."""
-    names = [str(label) for label in metrics.labels]
+def confusion_table(labels: tuple[str, ...], counts: NDArray[np.int64], shares: NDArray[np.float64]) -> Table:
+    """Lay out the confusion counts and their shares of the row; rows are the truth."""
     rows = tuple(
-        (name, *(f"{count:,}" for count in counts)) for name, counts in zip(names, metrics.confusion, strict=True)
+        (name, *(f"{count:,} ({format_share(share)})" for count, share in zip(*pair, strict=True)))
+        for name, *pair in zip(labels, counts, shares, strict=True)
     )
-    return Table("Confusion matrix: rows are the true class, columns the prediction", ("", *names), rows)
+    caption = "Confusion matrix: rows are the true class, columns the prediction; shares are of the row"
+    return Table(caption, ("", *labels), rows)
 
 
 def summary_table(
@@ -149,4 +196,4 @@ def summary_table(
 
 def mapping_table(caption: str, header: tuple[str, str], values: Mapping[str, str]) -> Table:
     """Lay out names and values."""
-    return Table(caption, header, tuple((str(name), str(value)) for name, value in values.items()))
+    return Table(caption, header, tuple((str(name), str(value)) for name, value in values.items()), kind="words")

@@ -1,8 +1,68 @@
-"""Tables as plain text for a terminal, and as Markdown."""
+"""The report as plain text for a terminal, and as Markdown."""
 
 from __future__ import annotations
 
+from textwrap import fill
+from typing import TYPE_CHECKING
+
+from skinclf.reporting._sections import Block, Chart, Confusion, Picture, Scales, Section, Text
 from skinclf.reporting._tables import Table
+
+if TYPE_CHECKING:
+    from skinclf.reporting._report import EvaluationReport
+
+
+_TEXT_WIDTH = 100
+
+
+def render_text(report: EvaluationReport) -> str:
+    """Return what fits a terminal: the overall figures, warnings, and the tables of some sections."""
+    balanced, accuracy = (report.intervals[name] for name in ("balanced_accuracy", "accuracy"))
+    summary = f"Balanced accuracy {balanced}, accuracy {accuracy}"
+    summary += "".join(
+        f"\n“{null}” scores {row['balanced_accuracy']:.3f} and {row['accuracy']:.3f}"
+        for null, row in report.null_models.iterrows()
+    )
+    parts = [f"{report.title}\n{'=' * len(report.title)}", summary]
+    parts += [f"WARNING: {warning}" for warning in report.protocol.warnings]
+    parts.append(report.size)
+    for section in report.sections:
+        if section.in_text:
+            tables = [table for block in section.blocks for table in _tables_of(block)]
+            parts += [f"{fill(table.caption, _TEXT_WIDTH)}\n\n{text_table(table)}" for table in tables]
+    parts.append(report.notice)
+    return "\n\n".join(parts)
+
+
+def render_markdown(report: EvaluationReport) -> str:
+    """Return all sections; charts and photos are replaced by their descriptions."""
+    lines = [f"# {escape_markdown(report.title)}", report.size]
+    lines += [escape_markdown(report.description)] if report.description else []
+    lines += [f"> **Warning.** {escape_markdown(warning)}" for warning in report.protocol.warnings]
+    for section in report.sections:
+        lines += [f"## {section.title}", *_markdown_section(section)]
+    footer = f"Computed on {report.provenance.date} with skinclf. {report.notice}"
+    return "\n\n".join([*lines, footer]) + "\n"
+
+
+def _markdown_section(section: Section) -> list[str]:
+    lines = []
+    for block in section.blocks:
+        if isinstance(block, Text):
+            prefix = {"list": "- ", "warning": "> **Warning.** "}.get(block.kind, "")
+            entries = [f"{prefix}{escape_markdown(sentence)}" for sentence in block.sentences]
+            lines += ["\n".join(entries)] if block.kind == "list" else entries
+        elif isinstance(block, Chart | Picture):
+            lines.append(f"*{escape_markdown(block.description)}*")
+        for table in _tables_of(block):
+            lines += [escape_markdown(table.caption), markdown_table(table)]
+    return lines
+
+
+def _tables_of(block: Block) -> list[Table]:
+    if isinstance(block, Table):
+        return [block]
+    return [block.table] if isinstance(block, Scales | Confusion) else []
 
 
 def text_table(table: Table) -> str:

@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skinclf.evaluation import cross_validate
+from skinclf.reporting import EvaluationReport
 
 
 class FakeNetwork(ClassifierMixin, BaseEstimator):
@@ -73,6 +74,49 @@ def result(table: Any) -> Any:
     X, y, lesion = table
     pipeline = make_pipeline(StandardScaler(), FakeNetwork(cache_dir="/home/somebody/cache"))
     return cross_validate(pipeline, X, y, groups=lesion, cv=4)
+
+
+CODES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+
+
+@pytest.fixture(scope="session")
+def full_table() -> tuple[np.ndarray, pd.DataFrame]:
+    """Seven classes, 280 lesions with one or two photos, and all that HAM10000 tells of a photo: X, the table."""
+    generator = np.random.default_rng(1)
+    lesion = np.repeat(np.arange(280), generator.integers(1, 3, 280))
+    dx = np.where(lesion % 3 == 0, 5, lesion % 7)  # a third and more are nv
+    X = generator.normal(size=(lesion.size, 7)) + 1.2 * np.eye(7)[dx]
+    frame = pd.DataFrame(
+        {
+            "image_id": [f"ISIC_{number:07d}" for number in range(lesion.size)],
+            "lesion_id": [f"HAM_{number:07d}" for number in lesion],
+            "dx": np.array(CODES)[dx],
+            "dx_type": np.array(["histo", "follow_up", "consensus"])[lesion % 3],
+            "age": np.where(lesion % 11 == 0, np.nan, 25.0 + 5 * (lesion % 13)),
+            "sex": np.array(["female", "male", "unknown"])[np.minimum(lesion % 9, 2) % 3],
+            "localization": np.array(["back", "face", "lower extremity"])[lesion % 3],
+        }
+    )
+    return X, frame
+
+
+@pytest.fixture(scope="session")
+def full_result(full_table: Any) -> Any:
+    X, frame = full_table
+    return cross_validate(FakeNetwork(), X, frame["dx"], groups=frame["lesion_id"], cv=3)
+
+
+@pytest.fixture(scope="session")
+def full_report(full_result: Any, full_table: Any) -> EvaluationReport:
+    """A report with every section."""
+    return EvaluationReport.from_cross_validation(
+        full_result, frame=full_table[1], title="Seven classes", description="All sections.", n_draws=100
+    )
+
+
+@pytest.fixture(scope="session")
+def full_html(full_report: EvaluationReport) -> str:
+    return full_report.to_html()
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,9 @@ from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
 
-from skinclf.evaluation import LeakageWarning, bootstrap_ci, classification_metrics, cross_validate
+from skinclf.evaluation import LeakageWarning, bootstrap_table, classification_metrics, cross_validate
 from skinclf.reporting import EvaluationReport
+from skinclf.reporting._sections import Chart
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -62,6 +63,16 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
+@pytest.fixture(scope="module")
+def html(report: EvaluationReport) -> str:
+    return report.to_html()
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
 # --- figures -------------------------------------------------------------------------------------------
 
 
@@ -69,9 +80,15 @@ def test_figures_are_those_of_all_out_of_fold_predictions(report: EvaluationRepo
     expected = balanced_accuracy_score(result.y_true, result.y_pred)
     assert report.metrics.balanced_accuracy == pytest.approx(expected)
     assert report.intervals["accuracy"].estimate == pytest.approx(accuracy_score(result.y_true, result.y_pred))
-    interval = bootstrap_ci(result.y_true, result.y_pred, groups=result.groups, n_draws=300)
-    assert report.intervals["balanced_accuracy"] == interval
-    assert interval.n_groups == report.n_lesions == 60
+    figures = bootstrap_table(
+        result.y_true, result.y_pred, y_proba=result.y_proba, groups=result.groups, n_draws=300
+    )
+    assert list(report.intervals) == list(figures.index)
+    for name, interval in report.intervals.items():
+        row = figures.loc[name]
+        assert (interval.metric, interval.low, interval.high) == (name, row["low"], row["high"])
+        assert (interval.n_groups, interval.n_draws, interval.by_group) == (60, 300, True)
+    assert report.n_lesions == 60
     assert "roc_auc" in report.metrics.per_class
 
 
@@ -118,7 +135,7 @@ def test_a_model_without_probabilities_history_or_kept_estimators(table: Any) ->
         result = cross_validate(DummyClassifier(), X, y, groups=lesion, return_estimator=keep)
         report = EvaluationReport.from_cross_validation(result, n_draws=100)
         assert report.history is None
-        assert "<svg" not in report.to_html()
+        assert "Training" not in [section.title for section in report.sections]
         assert "–" in str(report)  # the precision of a class that is never predicted
 
 
@@ -214,17 +231,15 @@ def test_markdown(report: EvaluationReport) -> None:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
 
 
-def test_no_path_of_a_parameter_is_shown(report: EvaluationReport) -> None:
+def test_no_path_of_a_parameter_is_shown(report: EvaluationReport, html: str) -> None:
     assert report.parameters["fakenetwork__cache_dir"] == "(path)"
-    assert "somebody" not in report.to_html() + report.to_markdown() + json.dumps(report.to_dict())
+    assert "somebody" not in html + report.to_markdown() + json.dumps(report.to_dict())
 
 
 # --- the page ------------------------------------------------------------------------------------------
 
 
-def test_page_needs_nothing_from_outside_and_no_script(report: EvaluationReport) -> None:
-    html = report.to_html()
-    page = Page(html)
+def test_page_needs_nothing_from_outside_and_no_script(html: str, page: Page) -> None:
     assert not page.all("script")
     for tag, attributes in page.tags:
         for name, value in attributes.items():
@@ -235,35 +250,44 @@ def test_page_needs_nothing_from_outside_and_no_script(report: EvaluationReport)
     assert not re.search(r"@import|url\((?!#)", html)
 
 
-def test_page_has_every_section_and_both_figures(report: EvaluationReport) -> None:
-    page = Page(report.to_html())
-    headings = ["Summary", "Protocol", "Folds", "Classes", "Confusion matrix", "Training"]
-    assert page.text["h2"][:6] == headings
+def test_page_has_a_heading_and_a_link_for_every_section_and_its_charts(
+    report: EvaluationReport, page: Page
+) -> None:
+    headings = [section.title for section in report.sections]
+    assert page.text["h2"] == headings
+    assert page.text["a"] == ["Skip to the results", *headings[1:]]
     assert page.text["h1"] == ["Three classes"]
     charts = page.all("svg")
-    assert len(charts) == len(page.all("figure")) == len(page.all("figcaption")) == 2
+    expected = sum(isinstance(block, Chart) for section in report.sections for block in section.blocks)
+    assert len(charts) == len(page.all("figure")) == len(page.all("figcaption")) == expected == 7
     assert all(chart["role"] == "img" and len(chart["aria-label"] or "") > 40 for chart in charts)
     assert all("viewbox" in chart for chart in charts)
     assert "not a medical device" in "".join(page.text["header"])
     assert "not a medical device" in "".join(page.text["footer"])
 
 
-def test_page_can_be_read_by_machines_and_screen_readers(report: EvaluationReport) -> None:
-    page = Page(report.to_html())
+def test_page_can_be_read_by_machines_and_screen_readers(html: str, page: Page) -> None:
     assert page.all("html")[0]["lang"] == "en"
     assert any(meta.get("name") == "viewport" for meta in page.all("meta"))
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     used = {attributes["aria-labelledby"] for _, attributes in page.tags if "aria-labelledby" in attributes}
     assert used <= set(ids)
-    targets = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', report.to_html())
+    targets = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', html)
     assert {a or b for a, b in targets} <= set(ids)
-    assert len(page.all("table")) == len(page.all("caption")) == 6
+    assert len(page.all("table")) == len(page.all("caption")) > 10
+    assert all(caption.strip() for caption in page.text["caption"])
+    assert [tag for tag, _ in page.tags if tag in ("header", "main", "nav", "footer")] == [
+        "header",
+        "main",
+        "nav",
+        "footer",
+    ]
+    assert not [attributes for _, attributes in page.tags if int(attributes.get("tabindex") or 0) > 0]
     assert all(cell.get("scope") in {"row", "col", "colgroup"} for cell in page.all("th"))
 
 
-def test_page_shows_the_figures(report: EvaluationReport) -> None:
-    page = Page(report.to_html())
+def test_page_shows_the_figures(report: EvaluationReport, page: Page) -> None:
     assert f"{report.metrics.balanced_accuracy:.3f}" in page.text["dd"]
     cells = page.text["td"]
     for count in report.metrics.confusion.ravel():
@@ -286,13 +310,13 @@ def test_everything_on_the_page_is_escaped(table: Any, fake_network: Any) -> Non
     assert "|<" not in report.to_markdown().replace("\\", "")
 
 
-def test_drawing_leaves_no_trace(report: EvaluationReport) -> None:
+def test_drawing_leaves_no_trace(report: EvaluationReport, html: str) -> None:
     from matplotlib import pyplot as plt
 
     before = dict(plt.rcParams)
     with plt.style.context("dark_background"):
         dark = report.to_html()
-    assert dark == report.to_html()
+    assert dark == html
     assert dict(plt.rcParams) == before
     assert plt.get_fignums() == []
 
