@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.utils import Bunch
 
+from skinclf import _leakage
 from skinclf.datasets import load_ham10000, make_lesions
 
 
@@ -19,6 +20,12 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_noted() -> None:
+    """Lesions that an `ImageLoader` of one test has noted must not make the guard warn in another."""
+    _leakage._noted.clear()
 
 
 @pytest.fixture(scope="session")

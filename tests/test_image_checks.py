@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from public_estimators import (
     ESTIMATORS,
     EXPECTED_FAILURES,
     EXPECTED_IMAGE_FAILURES,
+    FOR_ANY_ROWS,
     reason_to_fail,
 )
 from sklearn.base import BaseEstimator
@@ -46,7 +48,16 @@ def test_every_public_estimator_is_checked():
     estimators = {item for item in public if inspect.isclass(item) and issubclass(item, BaseEstimator)}
     estimators = {item for item in estimators if hasattr(item, "predict") or hasattr(item, "transform")}
     assert len(estimators) >= 5
-    assert estimators == {type(estimator) for estimator in ESTIMATORS}
+    assert {item.__name__ for item in estimators} == {
+        type(item).__name__ for item in ESTIMATORS
+    } | FOR_ANY_ROWS.keys()
+
+
+@pytest.mark.parametrize(("name", "tests"), FOR_ANY_ROWS.items(), ids=FOR_ANY_ROWS)
+def test_what_takes_any_rows_has_the_checks_of_scikit_learn(name, tests):
+    source = (Path(__file__).parents[1] / tests).read_text(encoding="utf-8")
+    checked = source[source.index("@parametrize_with_checks(") :]
+    assert f"{name}(" in checked[: checked.index("\ndef ")]
 
 
 def test_an_estimator_has_two_declared_exceptions_at_most():

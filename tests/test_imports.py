@@ -19,7 +19,7 @@ PACKAGE = Path(skinclf.__file__).parent
 TESTS = Path(__file__).parent
 PROJECT = TESTS.parent
 
-LEAVES = ("_validation", "_random", "_files")
+LEAVES = ("_validation", "_random", "_files", "_leakage")
 """Anything in the library may import these; they import nothing of it but each other."""
 
 ORDER = (
