@@ -19,9 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
+from _rounds import claim, in_turns, medians, worst, write_result
 from PIL import Image
 from torch.nn.functional import cross_entropy
 from torchvision.transforms import v2
@@ -56,18 +54,9 @@ THEIRS = {
 }
 
 
-def in_turns(contestants: dict[str, Callable[[], Any]], rounds: int, seconds: float) -> dict[str, float]:
+def milliseconds(contestants: dict[str, Callable[[], Any]], rounds: int, seconds: float) -> dict[str, float]:
     """Return the median over the rounds of the milliseconds that a call takes."""
-    milliseconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for number in range(-1, rounds):  # one round to warm up
-        for name, call in contestants.items():
-            n_calls, started = 0, time.perf_counter()
-            while n_calls < 2 or time.perf_counter() - started < seconds:
-                call()
-                n_calls += 1
-            if number >= 0:
-                milliseconds[name].append(1000 * (time.perf_counter() - started) / n_calls)
-    return {name: statistics.median(values) for name, values in milliseconds.items()}
+    return {name: 1000 * value for name, value in medians(in_turns(contestants, rounds, seconds)).items()}
 
 
 def augmentation(side: int, rounds: int, seconds: float) -> dict[str, Any]:
@@ -82,7 +71,7 @@ def augmentation(side: int, rounds: int, seconds: float) -> dict[str, Any]:
 
     contestants: dict[str, Callable[[], Any]] = {"skinclf": lambda: AUGMENTER.augment(batch, generator)}
     contestants |= {name: image_by_image(name) for name in THEIRS}
-    times = in_turns(contestants, rounds, seconds)
+    times = milliseconds(contestants, rounds, seconds)
     return {
         **{f"{name}_ms": round(value, 2) for name, value in times.items()},
         "ratio": round(min(times[name] for name in THEIRS) / times["skinclf"], 2),
@@ -117,7 +106,7 @@ def parts(side: int, rounds: int, seconds: float) -> dict[str, float]:
         "planes to channels last": over(result.__setitem__, portions, planes),
         "boxes": lambda: fill_boxes(result, drawn.boxes),
     }
-    return {name: round(value, 2) for name, value in in_turns(steps, rounds, seconds).items()}
+    return {name: round(value, 2) for name, value in milliseconds(steps, rounds, seconds).items()}
 
 
 def training(side: int, rounds: int, seconds: float) -> dict[str, Any]:
@@ -136,7 +125,8 @@ def training(side: int, rounds: int, seconds: float) -> dict[str, Any]:
         cross_entropy(network(images), labels).backward()
         optimizer.step()
 
-    times = in_turns({"training": lambda: step(False), "augmented_training": lambda: step(True)}, rounds, seconds)
+    steps = {"training": lambda: step(False), "augmented_training": lambda: step(True)}
+    times = milliseconds(steps, rounds, seconds)
     return {
         **{f"{name}_images_a_second": round(1000 * N_IMAGES / value) for name, value in times.items()},
         "training_ratio": round(times["training"] / times["augmented_training"], 3),
@@ -161,23 +151,24 @@ def main() -> None:
             rows.append({**case, **augmentation(*given), **training(*given)})
             steps.append({**case, "milliseconds": parts(*given)})
             print(json.dumps([rows[-1], steps[-1]], indent=2), flush=True)
-    if options.output:
-        from skinclf.reporting._provenance import collect_provenance
-
-        provenance = vars(collect_provenance())
-        content = {
-            "title": "Augmentation of a batch",
-            "description": "64 images of random pixels, from uint8 to an augmented float32 batch, beside "
-            "torchvision's transforms image by image, milliseconds a batch; the ratio is to the fastest of them. "
-            "Training steps of lesion_cnn on such batches, with and without augmentation.",
-            "command": " ".join(["python benchmarks/bench_augmentation.py", *sys.argv[1:]]),
-            **provenance,
-            "versions": {**provenance["versions"], "torchvision": torchvision.__version__},
-            "rounds": options.rounds,
-            "rows": rows,
-            "parts": steps,
-        }
-        options.output.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    content = {
+        "title": "Augmentation of a batch",
+        "description": "64 images of random pixels, from uint8 to an augmented float32 batch, beside "
+        "torchvision's transforms image by image, milliseconds a batch; the ratio is to the fastest of them. "
+        "Training steps of lesion_cnn on such batches, with and without augmentation.",
+        "rounds": options.rounds,
+        "claims": [
+            claim(
+                "augmentation of 64 images at 64 and 128 pixels",
+                "the same kinds of torchvision v2 transforms, image by image",
+                worst(rows, "ratio"),
+                at_least=3,
+            )
+        ],
+        "rows": rows,
+        "parts": steps,
+    }
+    write_result(options.output, content, torchvision=torchvision.__version__)
 
 
 if __name__ == "__main__":

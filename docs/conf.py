@@ -21,6 +21,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "fault_table",
     "measured_results",
+    "quoted_results",
 ]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
@@ -71,7 +72,9 @@ html_theme_options = {
     "footer_end": ["notice"],
     "show_prev_next": False,
 }
-html_sidebars = {"index": [], "changes": [], "limits": [], "datasets": [], "results": []}
+html_sidebars = {
+    page: [] for page in ("index", "changes", "limits", "datasets", "results", "protocols", "cleaning")
+}
 
 
 def headings_to_rst(app, relative_path, docname, content):

@@ -1,4 +1,4 @@
-"""The directive ``measured-results``: tables of what the files in docs/results say, and of nothing else."""
+"""The directives ``measured-results`` and ``benchmark-targets``: what files in docs/results say, and no more."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from sphinx.util.docutils import SphinxDirective
 NOTHING_YET = "No results have been committed yet."
 PER_CLASS = ("sensitivity", "specificity", "ppv", "npv", "roc_auc", "support")
 HEADERS = {"ppv": "PPV", "npv": "NPV", "roc_auc": "ROC AUC", "lr": "learning rate", "fit_seconds": "training (s)"}
+LIMITS = {"at_least": "at least", "at_most": "at most"}
+TWO_DIGITS = ("ratio", "share", "ms")
+"""Parts of the names of columns with that many digits after the point."""
 FOLD = ("balanced_accuracy", "accuracy", "test_images", "test_lesions", "best_epoch", "epochs", "fit_seconds")
 FIGURES = (("_confusion_matrix.png", "Confusion matrix"), ("_training_curves.png", "Curves of training"))
 
@@ -35,6 +38,48 @@ class MeasuredResults(SphinxDirective):
         return section.children
 
 
+class BenchmarkTargets(SphinxDirective):
+    """Show in one table what the benchmarks were to reach, and what was measured."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table; a sentence where there are no files."""
+        folder = Path(self.env.srcdir) / "results"
+        files = sorted(folder.glob("*.json"))
+        for file in files:
+            self.env.note_dependency(str(file))
+        node = nodes.container()
+        self.state.nested_parse(StringList(targets(files), source=str(folder)), self.content_offset, node)
+        return node.children
+
+
+def targets(files: list[Path]) -> list[str]:
+    """Return the claims of all results as lines of a table: work, opponent, target, what was measured."""
+    contents = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    rows = [
+        [
+            claim["work"],
+            claim["against"],
+            target(claim),
+            str(claim["measured"]),
+            "yes" if is_met(claim) else "**no**",
+        ]
+        for content in contents
+        for claim in content.get("claims", [])
+    ]
+    return table(["work", "against", "target", "measured", "met"], rows) if rows else [NOTHING_YET]
+
+
+def target(claim: dict[str, Any]) -> str:
+    """Return the limit of a claim in words."""
+    return " and ".join(f"{words} {claim[key]:,}" for key, words in LIMITS.items() if key in claim)
+
+
+def is_met(claim: dict[str, Any]) -> bool:
+    """Whether what was measured keeps to the limit."""
+    measured = claim["measured"]
+    return bool(claim.get("at_least", measured) <= measured <= claim.get("at_most", measured))
+
+
 def result_page(file: Path) -> list[str]:
     """Return one result as lines of reStructuredText."""
     content = json.loads(file.read_text(encoding="utf-8"))
@@ -48,9 +93,13 @@ def result_page(file: Path) -> list[str]:
 def comparison(content: dict[str, Any]) -> list[str]:
     """Return a table of models, a row each, and the sentence on their speed, if it was measured."""
     # Seconds of a long run depend on what else the machine did; speed is measured by itself, in rounds.
-    keys = [key for key in content["rows"][0] if not key.endswith(("_interval", "seconds"))]
+    keys = content.get(
+        "columns", [key for key in content["rows"][0] if not key.endswith(("_interval", "seconds"))]
+    )
     rows = [[cell(row, key) for key in keys] for row in content["rows"]]
     lines = table([header(key) for key in keys], rows)
+    if content.get("notes"):
+        lines += ["**What bounds it.**", "", *(f"- {sentence}" for sentence in content["notes"]), ""]
     if "speed" not in content:
         return lines
     speed = content["speed"]
@@ -69,6 +118,8 @@ def cell(row: dict[str, Any], key: str) -> str:
     value = row[key]
     if f"{key}_interval" in row:
         return with_interval(value, *row[f"{key}_interval"])
+    if isinstance(value, float) and any(part in TWO_DIGITS for part in key.split("_")):
+        return f"{value:.2f}"
     return value if isinstance(value, str) else number(value)
 
 
@@ -137,4 +188,5 @@ def table(names: list[str], rows: list[list[Any]]) -> list[str]:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directive."""
     app.add_directive("measured-results", MeasuredResults)
+    app.add_directive("benchmark-targets", BenchmarkTargets)
     return {"version": "1", "parallel_read_safe": True}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ from numpy.typing import NDArray
 from sklearn import model_selection
 from sklearn.base import is_classifier
 
+from skinclf._leakage import LeakageWarning
 from skinclf._random import RandomStateLike
 from skinclf.evaluation._confusion import as_labels
 from skinclf.evaluation._copies import number_copies
 from skinclf.evaluation._fit_params import add_groups, check_groups_inside, check_search
 from skinclf.evaluation._groups import count_rows, resolve_groups
-from skinclf.evaluation._leakage import OnLeakage, find_leaks, leakage_frame, report_leaks
+from skinclf.evaluation._leakage import FoldLeak, OnLeakage, find_leaks, leakage_frame, report_leaks
 from skinclf.evaluation._out_of_fold import RecordingScorer, assemble, take_record
 from skinclf.evaluation._splits import make_splits
 
@@ -213,7 +215,7 @@ def cross_validate(
     report_leaks(leaks, together, on_leakage)
     check_search(estimator, labels, lesions, on_leakage)
     check_groups_inside(estimator, X, lesions)
-    with _rows_of_a_fold():
+    with _rows_of_a_fold(), _told_once(leaks):
         raw = model_selection.cross_validate(
             estimator,
             X,
@@ -245,6 +247,15 @@ def cross_validate(
         splitter=description,
         leaks=leakage_frame(leaks),
     )
+
+
+@contextmanager
+def _told_once(leaks: list[FoldLeak]) -> Iterator[None]:
+    """Keep the guards of the classifiers from saying in each fold what was said of the splits."""
+    with warnings.catch_warnings():
+        if leaks:
+            warnings.filterwarnings("ignore", message=".* were in the training", category=LeakageWarning)
+        yield
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -114,9 +115,10 @@ def _calibration_table(summaries: dict[str, pd.DataFrame], evaluation: Evaluatio
         cells = [title]
         for summary in summaries.values():
             row = summary.to_dict("index")[figure]
-            cells += [format_number(row["estimate"]), format_range(row["low"], row["high"])]
+            value = row["estimate"] if math.isnan(row["debiased"]) else row["debiased"]
+            cells += [format_number(value), format_range(row["low"], row["high"])]
         rows.append(tuple(cells))
-    caption = "Calibration; 0 is best. Errors of bins are too large by nature; their intervals allow for it"
+    caption = "Calibration; 0 is best. Of calibration errors is taken off what chance alone adds to them"
     return Table(caption, tuple(header), tuple(rows))
 
 

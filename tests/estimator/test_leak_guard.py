@@ -14,7 +14,7 @@ from _leak_programs import HONEST, WAYS_TO_LEAK, paint_lesions, what_is_said
 from PIL import Image
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.model_selection import StratifiedGroupKFold, cross_validate
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import Bunch
 
@@ -24,6 +24,7 @@ from skinclf.augmentation import LesionAugmenter
 from skinclf.estimator import ModelFileError, _model_file
 from skinclf.estimator._guard import FingerprintedFiles, LeakGuard
 from skinclf.evaluation import LeakageError, LeakageWarning
+from skinclf.evaluation import cross_validate as lesion_cross_validate
 from skinclf.preprocessing import ImageLoader, ImageStandardizer
 from skinclf.preprocessing._file_images import FileImages
 
@@ -151,6 +152,16 @@ def test_one_set_is_told_once_in_a_row(half, lesions):
         half.predict(lesions.images[50:])
         half.predict(lesions.images)
     assert len(caught) == 3
+
+
+def test_what_a_cross_validation_has_said_is_not_said_again(lesions, lesion_files):
+    by_image = StratifiedKFold(2, shuffle=True, random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = lesion_cross_validate(Quick(), lesion_files, lesions.target, cv=by_image, on_leakage="warn")
+    assert len(result.leaks) == 2
+    (warning,) = caught
+    assert str(warning.message).startswith("The splits leak")
 
 
 # --- when it is silent
