@@ -100,7 +100,7 @@ def audit_leakage(
         Row numbers of the two sides, or what they are made with.
     near_duplicates : bool, default=True
         Whether to compare images by their look. Without it no file is opened, and copies are found by their path.
-    max_distance : int, default=32
+    max_distance : int, default=36
         Bits, of 256, in which the perceptual hashes of near-duplicates differ at most.
     n_jobs : int, default=None
         Threads that decode files; -1 for one a core, None for 1.

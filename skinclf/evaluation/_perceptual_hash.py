@@ -19,7 +19,7 @@ N_BITS = 256
 N_FREQUENCIES = 16
 """Along each side; the mean brightness is left out, so that 255 bits count."""
 
-MAX_DISTANCE = 32
+MAX_DISTANCE = 36
 """Bits, of 256, in which near-duplicates differ at most; what was measured with it is in the user guide."""
 
 _IMAGES_AT_ONCE = 512
@@ -140,7 +140,7 @@ def find_near_pairs(hashes: NDArray[np.uint64], max_distance: int = MAX_DISTANCE
     ----------
     hashes : ndarray of uint64, shape (n_images, 4)
         From `perceptual_hashes`.
-    max_distance : int, default=32
+    max_distance : int, default=36
         Bits in which they may differ.
 
     Returns
