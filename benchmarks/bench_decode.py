@@ -126,8 +126,8 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
         f"{heavy['highest_possible_ratio']} times the speed of plain Pillow no time would be left for anything "
         "else. Smaller files have fewer bits to unpack, and more to gain.",
         "Both decoders wrap libjpeg-turbo; what simplejpeg saves is Pillow's reading of the file in blocks.",
-        "Two threads share the interpreter, which opens files, reads their headers and copies the result; the "
-        "faster a file is decoded, the larger that part.",
+        "Two threads share one interpreter: whoever opens a file, reads its header or hands pixels over holds its "
+        "lock, which changes hands several times an image. The faster a file is decoded, the more that weighs.",
     ]
 
 
