@@ -109,12 +109,12 @@ def score_protocol(
     row: dict[str, Any] = {"protocol": name, "model": settings["model"]}
     for column, metric in FIGURES.items():
         found = intervals.loc[metric]
-        row[column] = round(float(found["estimate"]), 4)
-        row[f"{column}_interval"] = [round(float(found[end]), 4) for end in ("low", "high")]
+        row[column] = round(float(found["estimate"]), 6)
+        row[f"{column}_interval"] = [round(float(found[end]), 6) for end in ("low", "high")]
     row |= {
-        "null_accuracy": round(float((table == truth).mean()), 4),
-        "share_with_copy": round(float(copied.mean()), 4),
-        "share_with_lesion": round(float(sibling.mean()), 4),
+        "null_accuracy": round(float((table == truth).mean()), 6),
+        "share_with_copy": round(float(copied.mean()), 6),
+        "share_with_lesion": round(float(sibling.mean()), 6),
         "n": int(tested.size),
         "minutes": round(sum(fold["told"]["minutes"] for fold in folds), 1),
     }
@@ -123,8 +123,8 @@ def score_protocol(
         "core_minutes": round(sum(fold["told"]["core_minutes"] for fold in folds), 1),
         "n_images": int(np.unique(image).size),
         "n_lesions": int(np.unique(lesion).size),
-        "always_nv_accuracy": round(float((truth == "nv").mean()), 4),
-        "lesion_table_accuracy": round(float((lesion_table == truth).mean()), 4),
+        "always_nv_accuracy": round(float((truth == "nv").mean()), 6),
+        "lesion_table_accuracy": round(float((lesion_table == truth).mean()), 6),
         "with_copy": _subset(copied, truth, right),
         "without_copy": _subset(~copied, truth, right),
         "with_lesion": _subset(sibling, truth, right),
@@ -153,10 +153,10 @@ def _subset(chosen: np.ndarray, truth: np.ndarray, right: np.ndarray) -> dict[st
     return {
         "n": int(chosen.sum()),
         "n_classes": int(classes.size),
-        "accuracy": round(float(right[chosen].mean()), 4) if chosen.any() else None,
-        "balanced_accuracy": round(float(np.mean(recalls)), 4) if chosen.any() else None,
+        "accuracy": round(float(right[chosen].mean()), 6) if chosen.any() else None,
+        "balanced_accuracy": round(float(np.mean(recalls)), 6) if chosen.any() else None,
         "n_melanoma": int(melanoma.sum()),
-        "melanoma_sensitivity": round(float(right[melanoma].mean()), 4) if melanoma.any() else None,
+        "melanoma_sensitivity": round(float(right[melanoma].mean()), 6) if melanoma.any() else None,
     }
 
 
@@ -170,7 +170,7 @@ def _classes(
             "test_rows": int((truth == label).sum()),
             "with_copy": int(copied[truth == label].sum()),
             "with_lesion": int(sibling[truth == label].sum()),
-            "sensitivity": round(float((predicted == label)[truth == label].mean()), 4),
+            "sensitivity": round(float((predicted == label)[truth == label].mean()), 6),
         }
         for label in np.unique(truth)
     }
