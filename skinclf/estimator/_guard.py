@@ -269,7 +269,7 @@ def remember(classifier: Any, images: Any, *, groups: Any, lesion_id: Any, goes_
     Parameters
     ----------
     classifier : LesionCNNClassifier
-        Its attribute ``_guard`` is set; to None with ``leakage="ignore"``.
+        Its attribute ``_guard`` is set; to None with ``leakage="ignore"``, and for rows of a table.
     images : ndarray, ImageRows or FingerprintedFiles
         All images of ``X``. Files that no pass of the training has read are not counted: nothing was learnt of
         them.
@@ -278,7 +278,8 @@ def remember(classifier: Any, images: Any, *, groups: Any, lesion_id: Any, goes_
     goes_on : bool
         Whether the weights come from an earlier training, so that its images count too.
     """
-    classifier._guard = None if classifier.leakage == "ignore" else getattr(classifier, "_guard", None)
+    earlier = getattr(classifier, "_guard", None) if goes_on else None
+    classifier._guard = None
     if classifier.leakage == "ignore" or classifier.image_shape_[0] == 1:
         return  # strips are rows of a table, of which two may well be the same
     if isinstance(images, FingerprintedFiles):
@@ -288,7 +289,7 @@ def remember(classifier: Any, images: Any, *, groups: Any, lesion_id: Any, goes_
     noted, named = noted_lesions(prints), groups if lesion_id is None else lesion_id
     lesions = noted if named is None else lesion_fingerprints(named)
     guard = LeakGuard(prints, lesions, believes_notes=lesion_id is not None or bool(noted.any()))
-    classifier._guard = guard.united(classifier._guard) if goes_on else guard
+    classifier._guard = guard.united(earlier)
 
 
 def check_prediction(classifier: Any, images: Any, lesion_id: Any) -> None:
