@@ -137,6 +137,31 @@ class OrderedBatches:
         )
 
 
+def compute_logits(module: torch.nn.Module, dataset: ImageDataset, batch_size: int, device: str) -> Tensor:
+    """Run a network over images as skorch does, without what skorch does beside that for every batch.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Takes images; is left in evaluation mode.
+    dataset : ImageDataset
+        The images.
+    batch_size : int
+        Images in a batch.
+    device : str
+        Where the module is.
+
+    Returns
+    -------
+    Tensor of float64, shape (n_images, n_classes)
+        On the CPU, without gradients.
+    """
+    module.eval()
+    with torch.no_grad():
+        batches = (inputs["images"] for inputs, _ in OrderedBatches(dataset, batch_size))
+        return torch.cat([module(images.to(device)).cpu().double() for images in batches])
+
+
 class ShuffledBatches:
     """Batches in a new random order every epoch, augmented; for training.
 

@@ -17,7 +17,7 @@ from skinclf._random import RandomStateLike
 from skinclf._validation import ImageShape
 from skinclf.augmentation import BatchMixer, LesionAugmenter
 from skinclf.estimator import _fit
-from skinclf.estimator._batches import ImageDataset
+from skinclf.estimator._batches import ImageDataset, compute_logits
 from skinclf.estimator._guard import check_prediction, watched_in_prediction
 from skinclf.estimator._images import read_images
 from skinclf.estimator._memory import explain_out_of_memory
@@ -342,9 +342,9 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
             ),
             reading(images),
         ):
-            logits = [batch.double() for batch in self.net_.forward_iter(dataset, training=False)]
+            logits = compute_logits(self.net_.module_, dataset, self.net_.batch_size, self.net_.device)
             check_prediction(self, images, lesion_id)
-        probabilities: NDArray[np.float64] = torch.softmax(torch.cat(logits), dim=1).numpy()
+        probabilities: NDArray[np.float64] = torch.softmax(logits, dim=1).numpy()
         return probabilities
 
     def predict(self, X: Any) -> NDArray[Any]:

@@ -137,13 +137,20 @@ def _parts(images: Any, rows: NDArray[np.intp]) -> Iterator[NDArray[Any]]:
 
 
 def _of_bytes(images: Any, rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """One pass over the images; all sums are whole numbers, so that no order and no chunk changes a bit."""
+    """One pass over the images; all sums are whole numbers, so that no order and no chunk changes a bit.
+
+    Whole numbers also need no matrix product, whose threads would wait actively for a while after it, on the
+    processors that the network is about to use.
+    """
     channels = images.shape[3]
     sums, squares = [0] * channels, [0] * channels
     for part in _parts(images, rows):
-        values = part.reshape(-1, channels).astype(np.float64)  # whole numbers below 2**53 are exact
-        sums = [a + int(b) for a, b in zip(sums, np.ones(len(values)) @ values, strict=True)]
-        squares = [a + int(b) for a, b in zip(squares, np.diagonal(values.T @ values), strict=True)]
+        lines = part.reshape(-1, part.shape[2] * channels)
+        whole = np.uint32 if len(lines) <= 2**16 else np.uint64  # 2**16 squares of a byte fit into 32 bits
+        of_lines = lines.sum(axis=0, dtype=whole).reshape(-1, channels)
+        of_squares = np.multiply(lines, lines, dtype=np.uint16).sum(axis=0, dtype=whole).reshape(-1, channels)
+        sums = [a + int(b) for a, b in zip(sums, of_lines.sum(axis=0, dtype=np.uint64), strict=True)]
+        squares = [a + int(b) for a, b in zip(squares, of_squares.sum(axis=0, dtype=np.uint64), strict=True)]
     n = len(rows) * images.shape[1] * images.shape[2]
     mean = np.array([total / (255 * n) for total in sums])
     variance = [(n * square - total**2) / (255 * n) ** 2 for total, square in zip(sums, squares, strict=True)]

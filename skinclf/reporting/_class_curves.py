@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from skinclf._random import RandomStateLike
 from skinclf.evaluation import CrossValidationResult, bootstrap_table
+from skinclf.reporting._folds import held_out_rows
 from skinclf.reporting._palette import GRID_COLOR, style_of
 from skinclf.reporting._tables import format_number
 
@@ -196,15 +197,11 @@ class ClassCurvesDisplay(ABC):
         ValueError
             If the classifier gave no probabilities.
         """
-        if result.y_proba is None:
-            raise ValueError(
-                "The result holds no probabilities, so no curves: cross-validate a classifier with predict_proba."
-            )
-        tested = result.tested
+        truth, probabilities, lesions = held_out_rows(result)
         return cls.from_predictions(
-            result.y_true[tested],
-            result.y_proba[tested],
-            groups=None if result.groups is None else result.groups[tested],
+            truth,
+            probabilities,
+            groups=lesions,
             labels=result.classes,
             n_draws=n_draws,
             confidence=confidence,

@@ -1,6 +1,8 @@
-"""The folds of a cross-validation: sizes, scores, epochs, seconds, curves."""
+"""The folds of a cross-validation: sizes, scores, epochs, seconds, curves, and what was predicted in them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pandas as pd
 
@@ -37,3 +39,15 @@ def find_history(result: CrossValidationResult) -> TrainingHistoryDisplay | None
     if not histories or not all(isinstance(history, pd.DataFrame) for history in histories):
         return None
     return collect_histories(estimators)
+
+
+def held_out_rows(result: CrossValidationResult) -> tuple[Any, Any, Any]:
+    """Return true labels, probabilities and lesions of the rows that some fold tests."""
+    if result.y_proba is None:
+        raise ValueError(
+            "The result holds no probabilities, so no curves: the classifier has no predict_proba. Cross-validate one "
+            "with predict_proba."
+        )
+    tested = result.tested
+    groups = None if result.groups is None else result.groups[tested]
+    return result.y_true[tested], result.y_proba[tested], groups

@@ -9,6 +9,7 @@ import pandas as pd
 
 from skinclf.evaluation import CrossValidationResult, calibration_metrics
 from skinclf.evaluation._calibration import Binning
+from skinclf.reporting._folds import held_out_rows
 from skinclf.reporting._palette import GRID_COLOR, style_of
 
 if TYPE_CHECKING:
@@ -297,12 +298,3 @@ class ReliabilityDisplay:
         )
         # Containers count the curves.
         ax.containers.remove(patches)
-
-
-def held_out_rows(result: CrossValidationResult) -> tuple[Any, Any, Any]:
-    """Return true labels, probabilities and lesions of the rows that some fold tests."""
-    if result.y_proba is None:
-        raise ValueError("The result holds no probabilities: the classifier has no predict_proba.")
-    tested = result.tested
-    groups = None if result.groups is None else result.groups[tested]
-    return result.y_true[tested], result.y_proba[tested], groups

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from skinclf.evaluation import CrossValidationResult, RiskCoverage, risk_coverage
+from skinclf.reporting._folds import held_out_rows
 from skinclf.reporting._palette import GRID_COLOR, style_of
-from skinclf.reporting._reliability_display import held_out_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

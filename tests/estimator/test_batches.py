@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from skinclf.augmentation import LesionAugmenter
-from skinclf.estimator._batches import ImageDataset, OrderedBatches, ShuffledBatches, n_training_batches
+from skinclf.estimator._batches import (
+    ImageDataset,
+    OrderedBatches,
+    ShuffledBatches,
+    compute_logits,
+    n_training_batches,
+)
 from skinclf.estimator._seeds import EpochDraws, FitSeeds
 
 
@@ -93,3 +99,15 @@ def test_a_read_only_memory_map_is_served(tmp_path, numbered):
     served = torch.cat([inputs["images"] for inputs, _ in OrderedBatches(ImageDataset(images), 8)])
 
     np.testing.assert_array_equal(served[:, 0, 0, 0], np.arange(33))
+
+
+def test_logits_are_those_of_the_module_in_evaluation_in_the_order_of_the_rows(numbered):
+    module = torch.nn.Sequential(torch.nn.Dropout(0.9), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).train()
+    images = numbered.astype(np.float32) / 255
+
+    logits = compute_logits(module, ImageDataset(images), 8, "cpu")
+
+    assert logits.dtype == torch.float64
+    assert not logits.requires_grad
+    assert not module.training
+    np.testing.assert_allclose(logits, np.repeat(np.arange(33)[:, None] / 255, 3, axis=1), rtol=1e-6)

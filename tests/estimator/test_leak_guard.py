@@ -1,4 +1,7 @@
-"""The guard of the classifier: what it says, when it is silent, and what becomes of what it knows."""
+"""The guard of the classifier: what it says, when it is silent, and what becomes of what it knows.
+
+Warnings are errors in this project's tests: where a prediction has to be silent, it fails if it is not.
+"""
 
 from __future__ import annotations
 
@@ -180,6 +183,7 @@ def test_rows_of_a_table_are_not_guarded():
     X = np.random.default_rng(0).integers(0, 3, (60, 5)).astype(float)
     fitted = Quick().fit(X[:40], np.arange(40) % 2)
     fitted.predict(X)
+    assert fitted._guard is None
 
 
 def test_an_ensemble_may_be_asked_about_its_own_training_set(lesions):
@@ -353,6 +357,8 @@ def test_going_on_adds_what_is_new(half, lesions):
 def test_a_new_fit_begins_anew(half, lesions):
     half.fit(lesions.images[100:], lesions.target[100:], groups=lesions.groups[100:])
     half.predict(lesions.images[:100])
+    with pytest.warns(LeakageWarning, match="68 of 168 rows"):
+        half.predict(lesions.images)
 
 
 def test_partial_fit_knows_the_lesions_of_a_frame(lesions, lesion_files):
