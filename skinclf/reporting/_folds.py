@@ -45,8 +45,8 @@ def held_out_rows(result: CrossValidationResult) -> tuple[Any, Any, Any]:
     """Return true labels, probabilities and lesions of the rows that some fold tests."""
     if result.y_proba is None:
         raise ValueError(
-            "The result holds no probabilities, so no curves: the classifier has no predict_proba. Cross-validate one "
-            "with predict_proba."
+            "The result holds no probabilities, so no curves: the classifier has no predict_proba. Cross-validate "
+            "one with predict_proba."
         )
     tested = result.tested
     groups = None if result.groups is None else result.groups[tested]
