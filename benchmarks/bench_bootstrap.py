@@ -165,6 +165,7 @@ def main() -> None:
         "seconds_allowed": SECONDS_ALLOWED,
         "peak_megabytes": round(peak_megabytes(contestants["all figures"])),
         "largest_difference_from_scikit_learn": largest_difference(truth, proba, lesion),
+        "columns": ["work", "figures", "seconds"],
         "rows": rows,
     }
     print(pd.DataFrame(rows).to_string(index=False))
