@@ -36,7 +36,7 @@ NAME = "ham10000_cross_validation"
 parser = argparse.ArgumentParser()
 parser.add_argument("--output", type=Path, default=Path("ham10000_results"), help="folder to write to")
 parser.add_argument("--folds", type=int, default=5)
-parser.add_argument("--epochs", type=int, default=LesionCNNClassifier().max_epochs)
+parser.add_argument("--epochs", type=int, help="at most; by default what the classifier has for them")
 options = parser.parse_args()
 options.output.mkdir(parents=True, exist_ok=True)
 started = time.perf_counter()
@@ -57,7 +57,7 @@ print(
 # --------------------
 # Inside each training part the classifier puts a tenth of the lesions aside for early stopping.
 
-classifier = LesionCNNClassifier(max_epochs=options.epochs, random_state=0, verbose=1)
+classifier = LesionCNNClassifier(max_epochs=options.epochs or "auto", random_state=0, verbose=1)
 result = cross_validate(classifier, images, lesions.target, groups=lesions.groups, cv=options.folds)
 minutes = (time.perf_counter() - started) / 60
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ham10000_folds import figures_with_intervals
 from sklearn.dummy import DummyClassifier
 
 from skinclf import LesionCNNClassifier
@@ -106,12 +107,10 @@ def score_protocol(
     )
     right = predicted == truth
     intervals = bootstrap_table(truth, predicted, y_proba=scores, groups=lesion, tasks={})
-    row: dict[str, Any] = {"protocol": name, "model": settings["model"]}
-    for column, metric in FIGURES.items():
-        found = intervals.loc[metric]
-        row[column] = round(float(found["estimate"]), 6)
-        row[f"{column}_interval"] = [round(float(found[end]), 6) for end in ("low", "high")]
-    row |= {
+    row = {
+        "protocol": name,
+        "model": settings["model"],
+        **figures_with_intervals(intervals, FIGURES),
         "null_accuracy": round(float((table == truth).mean()), 6),
         "share_with_copy": round(float(copied.mean()), 6),
         "share_with_lesion": round(float(sibling.mean()), 6),

@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ham10000_folds import stored_fold
 from ham10000_protocol_models import MODELS, FoldData, oversample
 from ham10000_protocol_scores import ask_guards, score_protocol
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
@@ -129,18 +130,6 @@ def run_fold(
             }
         ),
     }
-
-
-def stored_fold(path: Path, make: Any) -> dict[str, Any]:
-    """Return what is stored in a file, or make it and store it; a file is written whole, or not at all."""
-    if not path.exists():
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            np.savez_compressed(file, **make())
-        part.replace(path)
-    with np.load(path) as content:
-        fold = {name: content[name] for name in content.files}
-    return {**fold, "told": json.loads(str(fold["told"]))}
 
 
 def run_protocol(protocol: Protocol, ham: Any, work: Path) -> dict[str, Any]:
