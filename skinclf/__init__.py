@@ -12,13 +12,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skinclf.estimator import LesionCNNClassifier
+    from skinclf.estimator import LesionCNNClassifier, LesionFeatures
+    from skinclf.evaluation import LesionEnsemble
 
 __version__ = "0.1.0"
 
-__all__ = ["LesionCNNClassifier", "__version__"]
+__all__ = ["LesionCNNClassifier", "LesionEnsemble", "LesionFeatures", "__version__"]
 
-_LAZY_NAMES = {"LesionCNNClassifier": "skinclf.estimator"}
+_LAZY_NAMES = {
+    "LesionCNNClassifier": "skinclf.estimator",
+    "LesionEnsemble": "skinclf.evaluation",
+    "LesionFeatures": "skinclf.estimator",
+}
 _SUBPACKAGES = ("augmentation", "datasets", "estimator", "evaluation", "models", "preprocessing", "reporting")
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -26,6 +29,9 @@ _MOST_NOTED = 2**17
 
 _noted: dict[int, int] = {}
 """Fingerprints of lesions by those of images; see `note_lesions`."""
+
+_asked_together: ContextVar[list[Any] | None] = ContextVar("_asked_together", default=None)
+"""What the guards of an ensemble's members have seen so far; None where nobody collects it."""
 
 
 class LeakageWarning(UserWarning):
@@ -202,3 +208,29 @@ def noted_lesions(prints: NDArray[np.uint64]) -> NDArray[np.uint64]:
     if not _noted:
         return np.zeros(len(prints), dtype=np.uint64)
     return np.array([_noted.get(image, 0) for image in prints.tolist()], dtype=np.uint64)
+
+
+@contextmanager
+def asked_together() -> Iterator[list[Any]]:
+    """Collect what guards see in the block, so that the members of an ensemble are judged as one model.
+
+    Yields
+    ------
+    list
+        What was handed to `hand_over`; guards that find somebody to hand it to say nothing themselves.
+    """
+    seen: list[Any] = []
+    token = _asked_together.set(seen)
+    try:
+        yield seen
+    finally:
+        _asked_together.reset(token)
+
+
+def hand_over(seen: list[Any]) -> bool:
+    """Give what guards have seen to who collects it; say whether there is somebody."""
+    collected = _asked_together.get()
+    if collected is None:
+        return False
+    collected.extend(seen)
+    return True

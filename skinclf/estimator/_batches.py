@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from skinclf.augmentation import BatchMixer, LesionAugmenter
+from skinclf.augmentation._mixing import mix_images, mix_targets
 from skinclf.augmentation._sampling import epoch_rows
 from skinclf.estimator._seeds import EpochDraws
 from skinclf.preprocessing._file_images import FileImages
@@ -33,6 +34,8 @@ class ImageDataset(Dataset[Any]):
         Class numbers; 0 by default, where only predictions are wanted.
     weight : ndarray of float, shape (n,), optional
         A weight for each image.
+    metadata : ndarray of float32, shape (n, n_features), optional
+        What else is known of each image.
     """
 
     def __init__(
@@ -41,11 +44,13 @@ class ImageDataset(Dataset[Any]):
         rows: NDArray[np.intp] | None = None,
         y: NDArray[np.intp] | None = None,
         weight: NDArray[np.floating[Any]] | None = None,
+        metadata: NDArray[np.float32] | None = None,
     ) -> None:
         self.images = images
         self.rows = np.arange(len(images)) if rows is None else rows
         self.labels = np.zeros(len(images), dtype=np.intp) if y is None else y
         self.weight = weight
+        self.metadata = metadata
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -55,7 +60,7 @@ class ImageDataset(Dataset[Any]):
         return self.batch(np.array([index]))
 
     def batch(self, positions: NDArray[np.intp]) -> Batch:
-        """Return images ``(n, channels, height, width)`` in their own dtype, weights, and class numbers."""
+        """Return images ``(n, channels, height, width)`` in their own dtype with all that is known of them."""
         (batch,) = self.batches([positions])
         return batch
 
@@ -74,6 +79,8 @@ class ImageDataset(Dataset[Any]):
         inputs = {"images": torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)}
         if self.weight is not None:
             inputs["weight"] = torch.from_numpy(self.weight[rows].astype(np.float32))
+        if self.metadata is not None:
+            inputs["metadata"] = torch.from_numpy(self.metadata[rows])
         return inputs, torch.from_numpy(self.labels[rows].astype(np.int64))
 
 
@@ -91,6 +98,8 @@ class FitData:
         Of each image in the loss.
     training, validation : ndarray of int
         Disjoint row numbers; `validation` may be empty.
+    metadata : ndarray of float32, shape (n, n_features), or None
+        What else is known of each image.
     """
 
     images: Any
@@ -98,18 +107,19 @@ class FitData:
     weight: NDArray[np.float64]
     training: NDArray[np.intp]
     validation: NDArray[np.intp]
+    metadata: NDArray[np.float32] | None = None
 
     @property
     def training_set(self) -> ImageDataset:
         """What the network is trained on."""
-        return ImageDataset(self.images, self.training, self.labels, self.weight)
+        return ImageDataset(self.images, self.training, self.labels, self.weight, self.metadata)
 
     @property
     def validation_set(self) -> ImageDataset | None:
         """What early stopping looks at; None if nothing was put aside."""
         if len(self.validation) == 0:
             return None
-        return ImageDataset(self.images, self.validation, self.labels, self.weight)
+        return ImageDataset(self.images, self.validation, self.labels, self.weight, self.metadata)
 
 
 class OrderedBatches:
@@ -143,7 +153,7 @@ def compute_logits(module: torch.nn.Module, dataset: ImageDataset, batch_size: i
     Parameters
     ----------
     module : torch.nn.Module
-        Takes images; is left in evaluation mode.
+        Takes images, and metadata where the dataset has them; is left in evaluation mode.
     dataset : ImageDataset
         The images.
     batch_size : int
@@ -158,8 +168,14 @@ def compute_logits(module: torch.nn.Module, dataset: ImageDataset, batch_size: i
     """
     module.eval()
     with torch.no_grad():
-        batches = (inputs["images"] for inputs, _ in OrderedBatches(dataset, batch_size))
-        return torch.cat([module(images.to(device)).cpu().double() for images in batches])
+        batches = (inputs for inputs, _ in OrderedBatches(dataset, batch_size))
+        return torch.cat([_logits(module, inputs, device) for inputs in batches])
+
+
+def _logits(module: torch.nn.Module, inputs: dict[str, Tensor], device: str) -> Tensor:
+    known = {name: inputs[name].to(device) for name in ("metadata",) if name in inputs}
+    logits: Tensor = module(inputs["images"].to(device), **known).cpu().double()
+    return logits
 
 
 class ShuffledBatches:
@@ -225,14 +241,16 @@ class ShuffledBatches:
             yield (inputs, labels) if self.mixer is None else self._mix(inputs, labels, self.mixer)
 
     def _mix(self, inputs: dict[str, Tensor], labels: Tensor, mixer: BatchMixer) -> Batch:
-        images, targets, weight = mixer.mix(
-            inputs["images"].to(self.device),
-            labels,
-            inputs.get("weight"),
-            n_classes=self.n_classes,
-            generator=self.draws.mixing,
-        )
-        return {"images": images} | ({} if weight is None else {"weight": weight}), targets
+        images, metadata = inputs["images"].to(self.device), inputs.get("metadata")
+        n_images, channels, height, width = images.shape
+        drawn = mixer.draw(n_images, (height, width, channels), self.draws.mixing)
+        targets, weight = mix_targets(labels, inputs.get("weight"), drawn, n_classes=self.n_classes)
+        mixed = {"images": mix_images(images, drawn)}
+        if weight is not None:
+            mixed["weight"] = weight
+        if metadata is not None:  # in the shares of the images that they belong to
+            mixed["metadata"] = torch.lerp(metadata, metadata[drawn.partner], 1 - drawn.share)
+        return mixed, targets
 
     def _augment(self, images: Tensor, augmenter: LesionAugmenter) -> Tensor:
         low, high = self.value_range

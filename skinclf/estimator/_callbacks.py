@@ -177,9 +177,14 @@ class LossGuard(Callback):
             loss = net.history[-1, "batches", -1, "train_loss"]
             raise FloatingPointError(
                 f"The training loss became {loss} in epoch {epoch}, batch {batch}. "
-                f"Try a lower lr (now {net.optimizer_.param_groups[0]['lr']:.3g}), look for extreme values "
+                f"Try a lower lr (now {highest_rate(net.optimizer_):.3g}), look for extreme values "
                 "in X or sample_weight, or set mixed_precision=False."
             )
+
+
+def highest_rate(optimizer: torch.optim.Optimizer) -> float:
+    """Return the learning rate of the head; that of lower layers may be lower."""
+    return max(float(group["lr"]) for group in optimizer.param_groups)
 
 
 class LearningRate(Callback):
@@ -187,7 +192,7 @@ class LearningRate(Callback):
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Write it into the history."""
-        net.history.record("lr", float(net.optimizer_.param_groups[0]["lr"]))
+        net.history.record("lr", highest_rate(net.optimizer_))
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]

@@ -21,14 +21,15 @@ from skinclf.estimator._batches import ImageDataset, compute_logits
 from skinclf.estimator._guard import check_prediction, watched_in_prediction
 from skinclf.estimator._images import read_images
 from skinclf.estimator._memory import explain_out_of_memory
-from skinclf.estimator._model_file import load_classifier, save_classifier
-from skinclf.estimator._onnx import export_onnx
+from skinclf.estimator._metadata import metadata_for_prediction
 from skinclf.estimator._parameters import check_nested
+from skinclf.estimator._persistence import PersistenceMixin
 from skinclf.estimator._user_callbacks import copy_callbacks
+from skinclf.models._symmetries import SymmetryVote
 from skinclf.preprocessing._file_images import reading
 
 
-class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
+class LesionCNNClassifier(PersistenceMixin, ClassifierMixin, BaseEstimator):
     """Classify dermatoscopic images with a convolutional network.
 
     ``fit`` reads the images (paths or pixels), puts a share of the lesions aside for early stopping, standardises
@@ -49,8 +50,10 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
     architecture_params : dict, default=None
         For `architecture`: ``lesion_cnn`` takes ``width``, ``depth`` and ``dropout``, see
         `skinclf.models.lesion_cnn`; ``efficientnet_lite0`` ``dropout`` and ``stochastic_depth``.
-    image_size : int, default=64
-        Side in pixels of images that are read from paths. Arrays are used in the size that they have.
+    image_size : int or "auto", default="auto"
+        Side in pixels of images that are read from paths. Arrays are used in the size that they have. For all that
+        is ``"auto"`` there are two recipes: networks without `weights` are trained from scratch (here 64), those
+        with `weights` fine-tuned (96).
     crop : {"center", None}, default="center"
         How files are made square, as in `skinclf.preprocessing.ImageLoader`.
     image_shape : tuple of int (height, width, channels), default=None
@@ -62,6 +65,10 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         come with the extra ``pretrained``. A file is safetensors, such as `save` writes, or a state dict. Images
         are then standardised as the weights expect it, and by the training images otherwise. A warning names
         weights that did not fit.
+    metadata : {"auto", None}, default=None
+        ``"auto"``: the columns ``age``, ``sex`` and ``localization`` of a table enter beside the image, those of
+        them that it has in `fit`; unknown values are welcome, and other columns never enter. See
+        :doc:`/user_guide/metadata`. None: images alone.
     augmentation : {"standard", "light", "strong"}, LesionAugmenter or None, default="standard"
         What is drawn anew for each training image in every epoch. ``"standard"`` is ``LesionAugmenter()``,
         ``"light"`` its flips and quarter turns only, ``"strong"`` wider ranges and erasing.
@@ -77,10 +84,11 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         more, for each label that is not to weigh 1.
     optimizer : {"adamw", "sgd"} or torch.optim.Optimizer class, default="adamw"
         ``"sgd"`` has a Nesterov momentum of 0.9.
-    lr : float, default=0.002
-        Learning rate; with ``lr_schedule="onecycle"`` the highest one.
+    lr : float or "auto", default="auto"
+        Learning rate of the output layer; with ``lr_schedule="onecycle"`` the highest one. From scratch 0.002,
+        fine-tuning 0.001.
     weight_decay : float, default=0.01
-        Decay of the weights in each step, as the optimiser defines it.
+        Decay of matrices and kernels in each step, as the optimiser defines it; biases and norms have none.
     lr_schedule : {"onecycle", "cosine", "plateau"} or None, default="onecycle"
         How the rate changes: up and down once over `max_epochs` (Smith and Topin), down along a cosine, or by a
         tenth after a third of `patience` without improvement.
@@ -88,8 +96,17 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         Share of each target that is spread evenly over all classes, in [0, 1).
     batch_size : int, default=64
         Images in a batch.
-    max_epochs : int, default=50
-        Epochs at most.
+    max_epochs : int or "auto", default="auto"
+        Epochs at most. From scratch 50, fine-tuning 12.
+    head_epochs : int or "auto", default="auto"
+        First epochs in which the output layer alone is trained, so that its random weights do not disturb what the
+        other layers know. From scratch 0, fine-tuning 1.
+    layer_decay : float or "auto", default="auto"
+        By how much the learning rate falls from the output layer to the third of the layers below it, and from
+        third to third; in (0, 1]. From scratch 1, fine-tuning 1.
+    ema_decay : float or None, default=0.995
+        Share that the moving average of the weights keeps in a step, in [0, 1); early on it keeps less. The
+        average is what is validated and kept. None keeps the weights of the best epoch as they are.
     early_stopping : bool, default=True
         Whether to put a validation set aside, to stop when it no longer improves and to restore the weights of
         the best epoch.
@@ -104,6 +121,9 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         Instances, tuples of a name and an instance, or names of classes in ``skorch.callbacks`` that need no
         argument. Every fit works with copies, found in ``net_.callbacks_``; runs and writers of loggers are
         shared.
+    tta : bool, default=False
+        Test-time augmentation: whether a prediction is the mean over the eight positions of an image, mirrored and
+        in quarter turns (four for images that are not square). Takes eight times as long.
     device : str, default="auto"
         A torch device; ``"auto"`` takes a CUDA GPU if there is one, else the CPU.
     mixed_precision : bool or "auto", default="auto"
@@ -143,10 +163,14 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         ``(height, width, channels)`` of the images that the network sees.
     n_features_in_ : int
         ``height * width * channels``.
+    metadata_ : dict or None
+        What is known of ``age``, ``sex`` and ``localization``: knots and categories; None for images alone.
     value_range_ : tuple of float
         The scale of the images: ``(0, 1)`` for uint8 and for floats in 0–1, else lowest and highest value.
     net_ : skorch.NeuralNetClassifier
         The trained net; ``net_.module_`` is the torch module.
+    recipe_ : dict
+        What the parameters that may be ``"auto"`` were in this fit.
     history_ : DataFrame
         A row an epoch: ``epoch`` (from 1), ``train_loss``, ``valid_loss``, ``valid_accuracy``,
         ``valid_balanced_accuracy`` (means of the validation set; absent without one), ``lr``, ``seconds``.
@@ -161,6 +185,7 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
     ----------
     He et al., "Delving deep into rectifiers", ICCV 2015 (initial weights). Loshchilov and Hutter, "Decoupled
     weight decay regularization", ICLR 2019 (AdamW). Smith and Topin, "Super-convergence", 2019 (one cycle).
+    Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992 (averaged weights).
 
     Examples
     --------
@@ -179,26 +204,31 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         architecture: str | Callable[..., torch.nn.Module] | torch.nn.Module = "lesion_cnn",
         *,
         architecture_params: dict[str, Any] | None = None,
-        image_size: int = 64,
+        image_size: int | str = "auto",
         crop: Literal["center"] | None = "center",
         image_shape: ImageShape | None = None,
         weights: str | os.PathLike[str] | None = None,
+        metadata: str | None = None,
         augmentation: str | LesionAugmenter | None = "standard",
         mixer: BatchMixer | None = None,
         sampler: str | None = None,
         class_weight: str | dict[Any, float] | None = "balanced",
         optimizer: str | type[torch.optim.Optimizer] = "adamw",
-        lr: float = 0.002,
+        lr: float | str = "auto",
         weight_decay: float = 0.01,
         lr_schedule: str | None = "onecycle",
         label_smoothing: float = 0.0,
         batch_size: int = 64,
-        max_epochs: int = 50,
+        max_epochs: int | str = "auto",
+        head_epochs: int | str = "auto",
+        layer_decay: float | str = "auto",
+        ema_decay: float | None = 0.995,
         early_stopping: bool = True,
         patience: int = 10,
         monitor: str = "valid_loss",
         validation_fraction: float = 0.1,
         callbacks: list[Any] | None = None,
+        tta: bool = False,
         device: str = "auto",
         mixed_precision: bool | str = "auto",
         n_jobs: int | None = None,
@@ -216,6 +246,7 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         self.crop = crop
         self.image_shape = image_shape
         self.weights = weights
+        self.metadata = metadata
         self.augmentation = augmentation
         self.mixer = mixer
         self.sampler = sampler
@@ -227,11 +258,15 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         self.label_smoothing = label_smoothing
         self.batch_size = batch_size
         self.max_epochs = max_epochs
+        self.head_epochs = head_epochs
+        self.layer_decay = layer_decay
+        self.ema_decay = ema_decay
         self.early_stopping = early_stopping
         self.patience = patience
         self.monitor = monitor
         self.validation_fraction = validation_fraction
         self.callbacks = callbacks
+        self.tta = tta
         self.device = device
         self.mixed_precision = mixed_precision
         self.n_jobs = n_jobs
@@ -333,16 +368,20 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
 
     def _probabilities(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
+        metadata = metadata_for_prediction(self, X)
         images, lesion_id = read_images(self, X, reset=False)
         images = watched_in_prediction(self, images, lesion_id)
-        dataset = ImageDataset(images)
+        dataset = ImageDataset(images, metadata=metadata)
         with (
             explain_out_of_memory(
                 "predicting", device=self.net_.device, batch_size=self.batch_size, image_shape=self.image_shape_
             ),
             reading(images),
         ):
-            logits = compute_logits(self.net_.module_, dataset, self.net_.batch_size, self.net_.device)
+            module, batch_size = self.net_.module_, self.net_.batch_size
+            if self.tta:
+                module, batch_size = SymmetryVote(module), max(batch_size // SymmetryVote.N_POSITIONS, 1)
+            logits = compute_logits(module, dataset, batch_size, self.net_.device)
             check_prediction(self, images, lesion_id)
         probabilities: NDArray[np.float64] = torch.softmax(logits, dim=1).numpy()
         return probabilities
@@ -385,100 +424,6 @@ class LesionCNNClassifier(ClassifierMixin, BaseEstimator):
         check_nested(self, [name for name in params if name.partition("__")[0] not in params])
         super().set_params(**params)
         return self
-
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the fitted classifier into one file that holds no code.
-
-        The file is safetensors: weights, parameters, classes and history, with SHA-256 over all of it. Left out,
-        with a warning, are `callbacks`, an optimiser of your own, and a ``RandomState`` or ``Generator`` as
-        `random_state`. Of a network of your own the file holds the weights and the name, not the code.
-
-        Parameters
-        ----------
-        path : str or path
-            The file; its folder must exist.
-        overwrite : bool, default=False
-            Whether to replace a file that is there. It is replaced whole, or not at all.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        ValueError
-            If `architecture`, `architecture_params` or `weights` were changed after `fit`.
-        FileExistsError
-            If the file is there and `overwrite` is False.
-        OSError
-            If it cannot be written.
-        TypeError
-            If a parameter is of a kind that the file cannot hold.
-        """
-        _fit.check_network(self, "save it")
-        save_classifier(self, path, overwrite=overwrite)
-
-    @classmethod
-    def load(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        architecture: Callable[..., torch.nn.Module] | torch.nn.Module | None = None,
-        device: str = "auto",
-    ) -> Self:
-        """Read a classifier that `save` wrote; nothing in the file is executed.
-
-        Parameters
-        ----------
-        path : str or path
-            The file.
-        architecture : callable, or torch.nn.Module class or instance, default=None
-            The network of your own that the classifier was trained with, if it was. A warning says if it has
-            another name.
-        device : str, default="auto"
-            Where it is to compute, as in the constructor.
-
-        Returns
-        -------
-        LesionCNNClassifier
-            Fitted; it predicts, bit for bit, as the one that was saved does on the same kind of machine.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ModelFileError
-            If it is damaged, cut short, of another kind or of a later version, or does not fit `architecture`.
-        ValueError
-            If the device does not exist here.
-        """
-        return load_classifier(cls, path, architecture=architecture, device=device)
-
-    def to_onnx(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the fitted classifier as an ONNX model: images in, probabilities out.
-
-        The input ``images`` has the shape ``(n_images, height, width, channels)``, uint8 in 0–255 or, for a
-        classifier that was fitted on floats on a scale of their own, float32 on that scale. The output
-        ``probabilities`` is float32 ``(n_images, n_classes)``; the labels are in the metadata of the file. Reading
-        and scaling files is not part of it. Needs the extra ``onnx``.
-
-        Parameters
-        ----------
-        path : str or path
-            The file; its folder must exist.
-        overwrite : bool, default=False
-            Whether to replace a file that is there.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        ImportError
-            Without the packages of the extra.
-        FileExistsError
-            If the file is there and `overwrite` is False.
-        OSError
-            If it cannot be written.
-        """
-        export_onnx(self, path, overwrite=overwrite)
 
     def __sklearn_clone__(self) -> Self:
         bare = copy.copy(self)

@@ -33,6 +33,7 @@ _NO_DIGEST = b"0" * 64
 
 _KINDS = {
     "model": ("a saved model", "Load it with LesionCNNClassifier.load(path)."),
+    "ensemble": ("a saved ensemble", "Load it with skinclf.LesionEnsemble.load(path)."),
     "checkpoint": ("a training checkpoint", "It is continued by fit, with its folder as checkpoint_dir."),
 }
 _RUNS_CODE = "loading one could run code that is hidden in it"
@@ -63,7 +64,7 @@ def write_container(path: str | os.PathLike[str], kind: str, content: Any) -> No
     ----------
     path : str or PathLike
         The file; its folder exists.
-    kind : {"model", "checkpoint"}
+    kind : {"model", "ensemble", "checkpoint"}
         What the file is for; `read_container` asks for it again.
     content : dict, list, tuple, str, int, float, bool, None, Tensor, ndarray or NumPy scalar
         And any nesting of these; see `skinclf.estimator._tree.TreeEncoder`.
@@ -111,7 +112,7 @@ def read_container(path: str | os.PathLike[str], kind: str) -> Any:
     ----------
     path : str or PathLike
         The file.
-    kind : {"model", "checkpoint"}
+    kind : {"model", "ensemble", "checkpoint"}
         What the file must be.
 
     Returns

@@ -21,16 +21,18 @@ from skinclf.estimator._guard import all_fingerprints, check_inner_split, rememb
 from skinclf.estimator._holdout import lesion_holdout
 from skinclf.estimator._images import read_images
 from skinclf.estimator._memory import explain_out_of_memory
+from skinclf.estimator._metadata import fused, metadata_for_fit
 from skinclf.estimator._net import build_net, build_network
 from skinclf.estimator._parameters import check_parameters, choose_augmenter, unchanged_on_error
+from skinclf.estimator._recipe import recipe, setting
 from skinclf.estimator._run_key import describe, run_key
 from skinclf.estimator._seeds import EpochDraws, FitSeeds, seeded_torch
+from skinclf.estimator._standardization import channel_scaling
 from skinclf.estimator._targets import check_sample_weight, encode_labels, image_weights
 from skinclf.estimator._training import history_frame, release_after_training, train
 from skinclf.models import StandardizedNetwork
 from skinclf.models._architectures import SEEDED, check_architecture, weights_digest
 from skinclf.preprocessing._file_images import FileImages, reading
-from skinclf.preprocessing._standardizer import channel_statistics
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def fit(classifier: Any, X: Any, y: Any, *, groups: Any, sample_weight: Any) -> 
     if start.net is None:
         check_architecture(classifier.architecture, classifier.weights)
     with unchanged_on_error(classifier) as no_way_back:
+        metadata = metadata_for_fit(classifier, X, reset=start.net is None)
         images, lesion_id = read_images(classifier, X, reset=start.net is None)
         images = watched_in_fit(classifier, images)
         classes, labels = encode_labels(y, len(images))
@@ -69,14 +72,15 @@ def fit(classifier: Any, X: Any, y: Any, *, groups: Any, sample_weight: Any) -> 
         sample_weight = check_sample_weight(sample_weight, len(images))
         with reading(images):
             lesions = all_fingerprints(images) if named is None else named
-            with _opened_checkpoint(classifier, start, images, labels, lesions, sample_weight) as checkpoint:
+            known = (images, labels, lesions, sample_weight, metadata)
+            with _opened_checkpoint(classifier, start, *known) as checkpoint:
                 if checkpoint is not None:
                     start = replace(start, seeds=checkpoint.seeds)
                 training, validation = _split(classifier, labels, lesions, start.seeds.holdout)
                 if named is None:
                     check_inner_split(classifier, lesions, training, validation)
                 weight = _weights(classifier, labels, training, sample_weight)
-                data = FitData(images, labels, weight, training, validation)
+                data = FitData(images, labels, weight, training, validation, metadata)
                 _train(classifier, data, start, no_way_back, checkpoint=checkpoint)
         remember(classifier, images, groups=groups, lesion_id=lesion_id, goes_on=start.net is not None)
 
@@ -91,6 +95,7 @@ def partial_fit(classifier: Any, X: Any, y: Any, classes: Any, *, sample_weight:
     if known is None:
         raise ValueError("classes must be passed on the first call to partial_fit: all labels that will come.")
     with unchanged_on_error(classifier) as no_way_back:
+        metadata = metadata_for_fit(classifier, X, reset=start.net is None)
         images, lesion_id = read_images(classifier, X, reset=start.net is None)
         images = watched_in_fit(classifier, images)
         all_classes, labels = encode_labels(y, len(images), known if classes is None else classes)
@@ -98,7 +103,7 @@ def partial_fit(classifier: Any, X: Any, y: Any, classes: Any, *, sample_weight:
         everything = np.arange(len(images))
         sample_weight = check_sample_weight(sample_weight, len(images))
         weight = _weights(classifier, labels, everything, sample_weight)
-        data = FitData(images, labels, weight, everything, everything[:0])
+        data = FitData(images, labels, weight, everything, everything[:0], metadata)
         with reading(images):
             _train(classifier, data, start, no_way_back, incremental=True)
         remember(classifier, images, groups=None, lesion_id=lesion_id, goes_on=start.net is not None)
@@ -130,7 +135,8 @@ def _start(classifier: Any) -> Start:
 
 
 def _network_of(classifier: Any) -> Any:
-    return describe([classifier.architecture, classifier.architecture_params or {}, str(classifier.weights)])
+    params = [classifier.architecture, classifier.architecture_params or {}, str(classifier.weights)]
+    return describe([*params, classifier.metadata])
 
 
 def check_network(classifier: Any, purpose: str) -> None:
@@ -139,13 +145,16 @@ def check_network(classifier: Any, purpose: str) -> None:
     Raises
     ------
     ValueError
-        If `architecture`, `architecture_params` or `weights` were changed after the fit.
+        If `architecture`, `architecture_params`, `weights` or `metadata` were changed after the fit.
     """
     *_, fitted = getattr(classifier, "_training", (None, False, None))
-    if fitted is not None and fitted != _network_of(classifier):
+    now = _network_of(classifier)
+    if fitted is not None and fitted != now:
+        is_same_backbone = fitted[:-1] == now[:-1]
+        changed = "metadata was" if is_same_backbone else "architecture, architecture_params or weights were"
         raise ValueError(
-            "architecture, architecture_params or weights were changed after the classifier was fitted, and it "
-            f"still has the network from before. Set them back to {purpose}, or fit a new classifier."
+            f"{changed} changed after the classifier was fitted, and it still has the network from before. Set "
+            f"{'it' if is_same_backbone else 'them'} back to {purpose}, or fit a new classifier."
         )
 
 
@@ -166,6 +175,7 @@ def _opened_checkpoint(
     labels: NDArray[np.intp],
     lesions: NDArray[Any],
     sample_weight: NDArray[np.float64] | None,
+    metadata: NDArray[np.float32] | None,
 ) -> AbstractContextManager[Checkpoint | None]:
     if classifier.checkpoint_dir is None:
         return nullcontext()
@@ -173,7 +183,7 @@ def _opened_checkpoint(
     weights = None if start.net is not None else weights_digest(classifier.weights)
     key = run_key(
         classifier,
-        (all_fingerprints(images), labels, pd.factorize(lesions)[0], sample_weight, weights),
+        (all_fingerprints(images), labels, pd.factorize(lesions)[0], sample_weight, weights, metadata),
         seeds=start.seeds if is_seeded else None,
         module=None if start.net is None else start.net.module_,
     )
@@ -190,7 +200,7 @@ def _split(
         if len(validation) == 0:
             warnings.warn(
                 "No lesion can be put aside for early stopping, since every class has images of one lesion only: "
-                f"training goes on for all {classifier.max_epochs} epochs.",
+                f"training goes on for all {setting(classifier, 'max_epochs')} epochs.",
                 UserWarning,
                 stacklevel=4,
             )
@@ -226,10 +236,11 @@ def _train(
             net.callbacks_.append(("checkpoint_dir", checkpoint))
         no_way_back()
         classifier.__dict__.pop("net_", None)
-        epochs = 1 if incremental else classifier.max_epochs
+        epochs = 1 if incremental else setting(classifier, "max_epochs")
         earlier = None if start.net is None else start.net.history
         train(net, data.training_set, epochs=epochs, earlier=earlier, checkpoint=checkpoint)
     release_after_training(net)
+    classifier.recipe_ = recipe(classifier)
     classifier.history_ = history_frame(net)
     classifier.n_epochs_ = len(classifier.history_)
     classifier.best_epoch_ = dict(net.callbacks_)["best_weights"].epoch_
@@ -253,29 +264,20 @@ def _make_net(
         augmenter=choose_augmenter(classifier.augmentation),
         draws=EpochDraws(start.seeds, seed_torch=seed_torch),
         device=device,
+        is_new=start.net is None,
         incremental=incremental,
     )
     if start.net is not None and start.keeps_optimizer and incremental:
+        rates = [group["lr"] for group in net.optimizer_.param_groups]
         load_optimizer(net.optimizer_, start.net.optimizer_.state_dict())
-        for group in net.optimizer_.param_groups:
-            group["lr"] = classifier.lr
+        for group, rate in zip(net.optimizer_.param_groups, rates, strict=True):
+            group["lr"] = rate
     return net
 
 
 def _make_module(classifier: Any, data: FitData, seeds: FitSeeds) -> StandardizedNetwork:
     backbone = build_network(classifier, seeds)
-    mean, std = backbone.mean, backbone.std
-    if mean is not None and classifier.value_range_ != (0.0, 1.0):
-        low, high = classifier.value_range_
-        warnings.warn(
-            f"The network's weights expect images on the scale 0-1, and these have values from {low:.3g} to "
-            f"{high:.3g}: they are standardised by their own mean and deviation. Pass uint8 images, or leave out "
-            "steps that standardise.",
-            UserWarning,
-            stacklevel=6,
-        )
-        mean = None
-    if mean is None or std is None:
-        means, scales = channel_statistics(data.images, data.training)
-        mean, std = means.tolist(), scales.tolist()
-    return StandardizedNetwork(backbone.network, mean=mean, scale=std)
+    mean, std = channel_scaling(
+        backbone, data.images, data.training, value_range=classifier.value_range_, stacklevel=6
+    )
+    return StandardizedNetwork(fused(backbone.network, classifier, seeds), mean=mean, scale=std)

@@ -17,6 +17,7 @@ from skinclf._leakage import (
     LeakageError,
     LeakageWarning,
     anything_noted,
+    hand_over,
     image_fingerprints,
     lesion_fingerprint,
     lesion_fingerprints,
@@ -319,6 +320,8 @@ def check_prediction(classifier: Any, images: Any, lesion_id: Any) -> None:
         return
     guard: LeakGuard = classifier._guard
     prints = images.prints
+    if hand_over([(classifier, prints, lesion_id)]):
+        return
     known = guard.judge(prints, guard.lesions_of(prints, lesion_id))
     if known is None or _is_training_score_of_an_ensemble(guard, prints):
         return
@@ -326,6 +329,51 @@ def check_prediction(classifier: Any, images: Any, lesion_id: Any) -> None:
     if classifier.leakage == "raise":
         raise LeakageError(message)
     if not guard.has_told(prints):
+        warnings.warn(message, LeakageWarning, stacklevel=4)
+
+
+def check_together(asked: list[tuple[Any, Fingerprints, Any]], ensemble: Any) -> None:
+    """Do what `check_prediction` does for members that were asked about the same rows, as for one model.
+
+    The training of that model is what any of its members was trained on.
+
+    Parameters
+    ----------
+    asked : list of (LesionCNNClassifier, ndarray of uint64, array-like or None)
+        For each member the fingerprints of the images as it was given them, and their lesions.
+    ensemble : object
+        Who has asked them.
+
+    Raises
+    ------
+    LeakageError
+        If a member has ``leakage="raise"``.
+
+    Warns
+    -----
+    LeakageWarning
+        Otherwise, once.
+    """
+    if not asked or hand_over(asked):
+        return
+    same = np.zeros(len(asked[0][1]), dtype=bool)
+    known = same.copy()
+    for classifier, prints, lesion_id in asked:
+        guard: LeakGuard = classifier._guard
+        same |= _is_among(prints, guard.images)
+        lesions = guard.lesions_of(prints, lesion_id)
+        if lesions is not None:
+            known |= _is_among(lesions, guard.lesions)
+    known |= same
+    if same.all() or not known.any():
+        return
+    if all(_is_training_score_of_an_ensemble(c._guard, prints, ensemble) for c, prints, _ in asked):
+        return
+    message = _describe(known, same)
+    if any(classifier.leakage == "raise" for classifier, _, _ in asked):
+        raise LeakageError(message)
+    classifier, prints, _ = asked[0]
+    if not classifier._guard.has_told(prints):
         warnings.warn(message, LeakageWarning, stacklevel=4)
 
 
@@ -344,18 +392,18 @@ def _describe(known: NDArray[np.bool_], same: NDArray[np.bool_]) -> str:
     )
 
 
-def _is_training_score_of_an_ensemble(guard: LeakGuard, prints: Fingerprints) -> bool:
+def _is_training_score_of_an_ensemble(guard: LeakGuard, prints: Fingerprints, asker: Any = None) -> bool:
     """Whether an ensemble asks a member about everything that it was trained on, and more.
 
     Members of a bagging or of a calibration with folds know a part of the training set of the whole: asked about
-    all of it, they see what looks like a leak, and is a training score.
+    all of it, they see what looks like a leak, and is a training score. `asker` is itself the member.
     """
     if not _is_among(guard.images, np.unique(prints)).all():
         return False
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         caller = frame.f_locals.get("self")
-        if hasattr(caller, "estimators_") or hasattr(caller, "calibrated_classifiers_"):
+        if caller is not asker and (hasattr(caller, "estimators_") or hasattr(caller, "calibrated_classifiers_")):
             return True
         frame = frame.f_back
     return False

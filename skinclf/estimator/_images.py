@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skinclf._validation import read_input
+from skinclf.estimator._recipe import setting
 from skinclf.preprocessing import ImageLoader
 from skinclf.preprocessing._file_images import FileImages
 from skinclf.preprocessing._pixels import read_pixels
@@ -22,7 +23,7 @@ def read_images(classifier: Any, X: Any, *, reset: bool) -> tuple[Any, NDArray[A
 
     Parameters
     ----------
-    classifier : LesionCNNClassifier
+    classifier : LesionCNNClassifier or LesionFeatures
         Whose ``image_shape_``, ``n_features_in_`` and ``value_range_`` are set (``reset=True``) or compared.
     X : the image contract
         Paths or pixels.
@@ -46,7 +47,8 @@ def read_images(classifier: Any, X: Any, *, reset: bool) -> tuple[Any, NDArray[A
     if given.paths is None:
         images = read_pixels(classifier, X, image_shape=classifier.image_shape, reset=reset, same_size=True)
     else:
-        size = classifier.image_size if reset else _square_side(classifier.image_shape_)
+        name = type(classifier).__name__
+        size = setting(classifier, "image_size") if reset else _square_side(classifier.image_shape_, name)
         images = _of_files(classifier, given.paths, size)
         if reset:
             classifier.__dict__.pop("feature_names_in_", None)
@@ -55,7 +57,7 @@ def read_images(classifier: Any, X: Any, *, reset: bool) -> tuple[Any, NDArray[A
     if reset:
         classifier.value_range_ = _value_range(images)
     else:
-        _check_scale(images, classifier.value_range_, classifier.image_shape_)
+        _check_scale(images, classifier)
     return images, given.lesion_id
 
 
@@ -79,11 +81,11 @@ def _limit(memory_limit: int | str | None) -> float:
         return math.inf
 
 
-def _square_side(image_shape: tuple[int, int, int]) -> int:
+def _square_side(image_shape: tuple[int, int, int], name: str) -> int:
     height, width, channels = image_shape
     if height != width or channels != 3:
         raise ValueError(
-            f"The classifier was fitted on images of shape {image_shape} (height, width, channels), and "
+            f"{name} was fitted on images of shape {image_shape} (height, width, channels), and "
             "files are read as square RGB images. Pass arrays of that shape."
         )
     return height
@@ -97,11 +99,12 @@ def _value_range(images: Any) -> tuple[float, float]:
     return _UNIT if low >= 0 and high <= 1 else (low, max(high, low + 1e-6))
 
 
-def _check_scale(images: Any, fitted: tuple[float, float], image_shape: tuple[int, int, int]) -> None:
+def _check_scale(images: Any, classifier: Any) -> None:
     """Refuse images on another scale than the training images, which would be classified without a word."""
+    fitted, image_shape, name = classifier.value_range_, classifier.image_shape_, type(classifier).__name__
     if fitted != _UNIT and images.dtype == np.uint8:
         raise ValueError(
-            f"The classifier was fitted on float images with values from {fitted[0]:.3g} to {fitted[1]:.3g}; X is "
+            f"{name} was fitted on float images with values from {fitted[0]:.3g} to {fitted[1]:.3g}; X is "
             "uint8. Pass X through the same steps as the training images."
         )
     if images.dtype == np.uint8 or image_shape[0] == 1:  # strips are tables, on whatever scale
@@ -109,11 +112,11 @@ def _check_scale(images: Any, fitted: tuple[float, float], image_shape: tuple[in
     low, high = float(images.min()), float(images.max())
     if fitted == _UNIT and (low < 0 or high > 1):
         raise ValueError(
-            "The classifier was fitted on uint8 images or floats in 0-1; X has float values from "
+            f"{name} was fitted on uint8 images or floats in 0-1; X has float values from "
             f"{low:.3g} to {high:.3g}. Pass X through the same steps as the training images."
         )
     if fitted[0] >= 0 and fitted[1] > 2 and low >= 0 and high <= 1:
         raise ValueError(
-            f"The classifier was fitted on float images with values from {fitted[0]:.3g} to {fitted[1]:.3g}; "
+            f"{name} was fitted on float images with values from {fitted[0]:.3g} to {fitted[1]:.3g}; "
             f"X has values from {low:.3g} to {high:.3g}. Pass X through the same steps as the training images."
         )

@@ -20,6 +20,7 @@ from skinclf.augmentation import BatchMixer, LesionAugmenter
 from skinclf.estimator._container import ModelFileError, read_container, write_container
 from skinclf.estimator._device import choose_device, choose_precision
 from skinclf.estimator._guard import LeakGuard
+from skinclf.estimator._metadata import check_learned, fused
 from skinclf.estimator._net import build_network, prediction_net
 from skinclf.estimator._seeds import FitSeeds, seeded_torch
 from skinclf.models import StandardizedNetwork
@@ -61,8 +62,15 @@ def save_classifier(classifier: Any, path: str | os.PathLike[str], *, overwrite:
     """
     check_is_fitted(classifier)
     check_target(Path(path), overwrite=overwrite)
+    content = classifier_content(classifier)
+    warn_of_left_out(path, content["left_out"], "A classifier", stacklevel=3)
+    write_content(path, "model", content, type(classifier).__name__)
+
+
+def classifier_content(classifier: Any) -> dict[str, Any]:
+    """Return what a file holds of a fitted classifier, as `write_container` takes it."""
     plain, objects, left_out = _sorted_out(classifier.get_params(deep=False))
-    content = {
+    return {
         "params": plain,
         "objects": objects,
         "left_out": left_out,
@@ -75,18 +83,26 @@ def save_classifier(classifier: Any, path: str | os.PathLike[str], *, overwrite:
         "state": dict(classifier.net_.module_.state_dict()),
         "guard": _guard_content(classifier),
     }
+
+
+def warn_of_left_out(path: Any, left_out: list[str], what: str, *, stacklevel: int) -> None:
+    """Say which parameters a file cannot hold, if any; `what` is in it."""
     if left_out:
         warnings.warn(
-            f"{path} cannot hold {left_out}. A classifier that is loaded from it predicts the same; before it is "
+            f"{path} cannot hold {left_out}. {what} that is loaded from it predicts the same; before it is "
             "fitted again, set them with set_params.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=stacklevel + 1,
         )
+
+
+def write_content(path: str | os.PathLike[str], kind: str, content: dict[str, Any], name: str) -> None:
+    """Write a file of this kind; say of a value that no file can hold whose it is."""
     try:
-        write_container(path, "model", content)
+        write_container(path, kind, content)
     except TypeError as error:
         raise TypeError(
-            f"{type(classifier).__name__} cannot be saved: {error} In parameters, name such things by "
+            f"{name} cannot be saved: {error} In parameters, name such things by "
             "strings; or put them into the function that is the architecture."
         ) from error
 
@@ -177,7 +193,14 @@ def load_classifier(
         If the device or the precision that was saved does not exist on this machine, or `architecture` fits but
         has another name than the one that was saved.
     """
-    content = _checked_content(path, read_container(path, "model"))
+    return restored_classifier(cls, path, read_container(path, "model"), architecture=architecture, device=device)
+
+
+def restored_classifier(
+    cls: type[Classifier], path: Any, content: Any, *, architecture: Any, device: str
+) -> Classifier:
+    """Return the classifier that `classifier_content` describes; parameters and errors as `load_classifier`."""
+    content = _checked_content(path, content)
     params = _restored_params(cls, path, content, architecture)
     classifier: Any = cls(**params)
     if device != "auto":
@@ -283,14 +306,19 @@ def _warn_of_auto(path: Any, name: str, value: Any, now: str) -> None:
     warnings.warn(
         f"{path} was saved with {name}={value!r}, which this machine cannot do; {name} is 'auto' now, here {now}.",
         UserWarning,
-        stacklevel=5,
+        stacklevel=6,
     )
 
 
 def _restored_module(path: Any, classifier: Any, state: dict[str, Any]) -> StandardizedNetwork:
     shape, n_classes = classifier.image_shape_, len(classifier.classes_)
+    try:
+        check_learned(getattr(classifier, "metadata_", None))
+    except ValueError as error:
+        raise ModelFileError(f"{path} has metadata_ in a form that is not known here: {error}.") from error
     with seeded_torch(0):  # an own network may draw its first weights from the global generators
-        network = build_network(classifier, FitSeeds.spawn(0), is_new=False).network
+        backbone = build_network(classifier, FitSeeds.spawn(0), is_new=False)
+    network = fused(backbone.network, classifier, FitSeeds.spawn(0))
     module = StandardizedNetwork(network, mean=[0.0] * shape[2], scale=[1.0] * shape[2])
     problems = _differences(state, module.state_dict())
     if problems:
@@ -314,7 +342,7 @@ def _notice_other_name(path: Any, content: dict[str, Any], architecture: Any) ->
             "shapes; whether the network computes the same cannot be seen. If it was only moved or renamed, save "
             "it again.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

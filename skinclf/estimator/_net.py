@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from skorch.helper import predefined_split
 
 from skinclf._random import torch_generator
+from skinclf._validation import ImageShape
 from skinclf.augmentation import LesionAugmenter
 from skinclf.estimator._batches import FitData, OrderedBatches, ShuffledBatches, n_training_batches
 from skinclf.estimator._callbacks import (
@@ -21,10 +23,15 @@ from skinclf.estimator._callbacks import (
     LossGuard,
     ValidationScores,
 )
+from skinclf.estimator._fine_tuning import HeadFirst, parameter_groups
+from skinclf.estimator._recipe import setting
 from skinclf.estimator._seeds import EpochDraws, FitSeeds
+from skinclf.estimator._standardization import warn_of_misfits
 from skinclf.estimator._user_callbacks import fresh_callbacks
-from skinclf.models import Backbone, StandardizedNetwork, WeightedCrossEntropy, build_backbone
+from skinclf.estimator._weight_average import AveragedWeights
+from skinclf.models import Backbone, FusedNetwork, StandardizedNetwork, WeightedCrossEntropy, build_backbone
 from skinclf.models._dropout import SeededDropout
+from skinclf.models._probe import probe
 
 _OPTIMIZERS = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
@@ -66,12 +73,7 @@ def build_network(classifier: Any, seeds: FitSeeds, *, is_new: bool = True) -> B
         generator=torch_generator(seeds.weights),
         checked=is_new,
     )
-    if backbone.report is not None and not backbone.report.fits:
-        warnings.warn(
-            f"Not all weights fit the network: {backbone.report} What is missing begins with new values.",
-            UserWarning,
-            stacklevel=7,
-        )
+    warn_of_misfits(backbone, stacklevel=7)
     return backbone
 
 
@@ -83,6 +85,7 @@ def build_net(
     augmenter: LesionAugmenter | None,
     draws: EpochDraws,
     device: str,
+    is_new: bool = True,
     incremental: bool = False,
 ) -> NeuralNetClassifier:
     """Put the skorch net together from the parameters of the classifier.
@@ -97,15 +100,25 @@ def build_net(
         Whose parameters, ``classes_`` and ``value_range_`` count.
     augmenter, draws, device
         As `ShuffledBatches` takes them.
+    is_new : bool, default=True
+        Whether the module has not been trained on these classes, so that its head begins with random weights.
     incremental : bool, default=False
-        For `partial_fit`: a constant learning rate, since nobody knows how many epochs will follow.
+        For `partial_fit`: a constant learning rate, since nobody knows how many epochs will follow; all layers are
+        trained from the first one on, and weights are not averaged.
 
     Returns
     -------
     skorch.NeuralNetClassifier
         Initialised.
     """
-    optimizer = _OPTIMIZERS.get(classifier.optimizer, classifier.optimizer)
+    head = _head(module, classifier.image_shape_) if _treats_head_apart(classifier) else ()
+    optimizer = functools.partial(
+        _grouped,
+        _OPTIMIZERS.get(classifier.optimizer, classifier.optimizer),
+        network=module.network,
+        head=head,
+        lower=setting(classifier, "layer_decay"),
+    )
     momentum = {"optimizer__momentum": 0.9, "optimizer__nesterov": True} if classifier.optimizer == "sgd" else {}
     give_generator(module, draws.dropout)
     return prediction_net(
@@ -115,9 +128,9 @@ def build_net(
         device=device,
         criterion__label_smoothing=classifier.label_smoothing,
         optimizer=optimizer,
-        lr=classifier.lr,
+        lr=setting(classifier, "lr"),
         optimizer__weight_decay=classifier.weight_decay,
-        max_epochs=classifier.max_epochs,
+        max_epochs=setting(classifier, "max_epochs"),
         iterator_train=ShuffledBatches,
         iterator_train__draws=draws,
         iterator_train__augmenter=augmenter,
@@ -127,7 +140,7 @@ def build_net(
         iterator_train__mixer=classifier.mixer,
         iterator_train__n_classes=len(classifier.classes_),
         train_split=None if data.validation_set is None else predefined_split(data.validation_set),
-        callbacks=_callbacks(classifier, data, draws, incremental=incremental),
+        callbacks=_callbacks(classifier, data, draws, head=head if is_new else (), incremental=incremental),
         **momentum,
     )
 
@@ -176,11 +189,66 @@ def give_generator(module: torch.nn.Module, generator: torch.Generator | None) -
             part.generator = generator
 
 
-def _callbacks(classifier: Any, data: FitData, draws: EpochDraws, *, incremental: bool) -> list[Any]:
+def _treats_head_apart(classifier: Any) -> bool:
+    """Whether the output layer is trained otherwise than the rest."""
+    return bool(setting(classifier, "layer_decay") < 1 or setting(classifier, "head_epochs") > 0)
+
+
+def _head(module: StandardizedNetwork, image_shape: ImageShape) -> tuple[str, ...]:
+    """Return the names of what begins with random weights where all else may have published ones."""
+    network = module.network
+    if isinstance(network, FusedNetwork):
+        found = probe(network.network, image_shape).head
+        return () if found is None else (f"network.{found}", "perceptron")
+    found = probe(network, image_shape).head
+    return () if found is None else (found,)
+
+
+def _grouped(
+    make: Callable[..., torch.optim.Optimizer],
+    params: Any,
+    *,
+    network: torch.nn.Module,
+    head: tuple[str, ...],
+    lower: float,
+    lr: float,
+    weight_decay: float,
+    **others: Any,
+) -> torch.optim.Optimizer:
+    """Make an optimiser as skorch asks for it, but with its parameters sorted by rate and decay."""
+    groups = parameter_groups(network, lr=lr, weight_decay=weight_decay, head=head, lower=lower)
+    return make(groups, lr=lr, weight_decay=weight_decay, **others)
+
+
+class OneCycle(torch.optim.lr_scheduler.OneCycleLR):
+    """One cycle for each group of parameters, which all reach the rate that the optimiser has them begin with.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        New.
+    total_steps : int
+        Steps of the cycle.
+    last_epoch : int, default=-1
+        As skorch passes it: -1, the beginning.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, total_steps: int, last_epoch: int = -1) -> None:
+        rates = [group["lr"] for group in optimizer.param_groups]
+        super().__init__(optimizer, rates, total_steps=total_steps, last_epoch=last_epoch)
+
+
+def _callbacks(
+    classifier: Any, data: FitData, draws: EpochDraws, *, head: tuple[str, ...], incremental: bool
+) -> list[Any]:
     stops = data.validation_set is not None
     # Scores come first, so that users' callbacks can read them, and early stopping last, so that they all see the
     # epoch at which it stops.
+    averages = classifier.ema_decay is not None and not incremental
+    head_epochs = 0 if incremental or not head else setting(classifier, "head_epochs")
     own: list[Any] = [
+        *([("averaged_weights", AveragedWeights(classifier.ema_decay))] if averages else []),
+        *([("head_first", HeadFirst(head, head_epochs))] if head_epochs else []),
         ("best_weights", BestWeights()),
         ("draws", draws),
         ("loss_guard", LossGuard()),
@@ -208,20 +276,19 @@ def _callbacks(classifier: Any, data: FitData, draws: EpochDraws, *, incremental
     own_schedule = None if incremental else classifier.lr_schedule
     users = fresh_callbacks(classifier.callbacks, validated=stops, lr_schedule=own_schedule)
     if classifier.verbose:
-        users.append(("progress", EpochProgress(classifier.max_epochs)))
+        users.append(("progress", EpochProgress(setting(classifier, "max_epochs"))))
     return own + users + last
 
 
 def _schedule(classifier: Any, n_training_images: int, *, monitored: bool) -> Callback | None:
     n_batches = n_training_batches(n_training_images, classifier.batch_size)
-    total = classifier.max_epochs * n_batches
+    total = setting(classifier, "max_epochs") * n_batches
     if classifier.lr_schedule == "onecycle":
         if total < 10:  # too short to rise and fall
             return None
         return LRScheduler(
-            torch.optim.lr_scheduler.OneCycleLR,
+            OneCycle,
             step_every="batch",
-            max_lr=classifier.lr,
             total_steps=total + 1,
         )
     if classifier.lr_schedule == "cosine":

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from skinclf import __version__
 from skinclf._files import check_target, write_whole
 from skinclf.models import StandardizedNetwork
+from skinclf.models._symmetries import SymmetryVote
 
 NOTICE = "Research tool, not a medical device."
 _OPSET = 20  # onnxruntime reads it from version 1.17 of January 2024 on
@@ -51,7 +52,8 @@ def export_onnx(classifier: Any, path: str | os.PathLike[str], *, overwrite: boo
     FileExistsError
         If there is a file already, and `overwrite` is False.
     ValueError
-        If the network does something that ONNX cannot, or only for a fixed number of images.
+        If the network does something that ONNX cannot, or only for a fixed number of images; and if it takes
+        metadata: who runs the file would have to encode them just as `fit` did.
     OSError
         If the file cannot be written; the old one is then as it was.
     """
@@ -59,9 +61,14 @@ def export_onnx(classifier: Any, path: str | os.PathLike[str], *, overwrite: boo
     if missing:
         raise ImportError(f'ONNX export needs {" and ".join(missing)}: pip install "skinclf[onnx]".')
     check_is_fitted(classifier)
+    if getattr(classifier, "metadata_", None) is not None:
+        raise ValueError(
+            f"The classifier was fitted with the metadata {[*classifier.metadata_]}, and an ONNX file of skinclf "
+            "takes images alone. Fit with metadata=None and export that, or keep this one with save(path)."
+        )
     path = Path(path)
     check_target(path, overwrite=overwrite)
-    model = _traced(_OnnxNetwork(classifier.net_.module_).eval(), example_images(classifier))
+    model = _traced(_OnnxNetwork(classifier.net_.module_, tta=classifier.tta).eval(), example_images(classifier))
     _describe(model, classifier)
     data: bytes = model.SerializeToString()
 
@@ -74,10 +81,11 @@ def export_onnx(classifier: Any, path: str | os.PathLike[str], *, overwrite: boo
 class _OnnxNetwork(nn.Module):
     """A copy of a network, with the images as they are stored, and with probabilities instead of logits."""
 
-    def __init__(self, module: StandardizedNetwork) -> None:
+    def __init__(self, module: StandardizedNetwork, *, tta: bool) -> None:
         super().__init__()
-        self.module: StandardizedNetwork = copy.deepcopy(module).cpu()
-        self.module.autocast_dtype = None  # a runtime chooses its own precision
+        own: StandardizedNetwork = copy.deepcopy(module).cpu()
+        own.autocast_dtype = None  # a runtime chooses its own precision
+        self.module: nn.Module = SymmetryVote(own) if tta else own
 
     def forward(self, images: Tensor) -> Tensor:
         """(n_images, height, width, channels) -> (n_images, n_classes)."""

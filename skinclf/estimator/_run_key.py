@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from skorch.callbacks import Callback
 
+from skinclf.estimator._recipe import recipe
 from skinclf.estimator._seeds import FitSeeds
 
 _WITHOUT_EFFECT = {
-    "cache_dir", "checkpoint_dir", "device", "leakage", "memory_limit", "n_jobs", "random_state", "verbose",
+    "cache_dir", "checkpoint_dir", "device", "leakage", "memory_limit", "n_jobs", "random_state", "tta", "verbose",
     "warm_start",
 }  # fmt: skip
 """Parameters that do not change what is trained; the seeds stand for `random_state`."""
@@ -57,6 +58,7 @@ def run_key(
         16 hexadecimal digits.
     """
     params = {k: v for k, v in classifier.get_params(deep=False).items() if k not in _WITHOUT_EFFECT}
+    params |= recipe(classifier)
     description = [describe(params), describe(classifier.classes_), seeds and dataclasses.asdict(seeds)]
     digest = hashlib.blake2b(json.dumps(description).encode(), digest_size=8)
     weights = {} if module is None else module.state_dict()

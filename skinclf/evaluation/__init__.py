@@ -9,6 +9,7 @@ from skinclf.evaluation._challenge import isic_challenge_scores
 from skinclf.evaluation._comparison import ModelComparison, compare_models
 from skinclf.evaluation._conformal import ConformalClassifier, ConformalResult, conformal_sets
 from skinclf.evaluation._cross_validation import CrossValidationResult, cross_validate
+from skinclf.evaluation._ensemble import LesionEnsemble
 from skinclf.evaluation._intervals import BootstrapInterval, bootstrap_ci, bootstrap_table
 from skinclf.evaluation._lookup import LookupClassifier
 from skinclf.evaluation._metrics import ClassificationMetrics, classification_metrics
@@ -33,6 +34,7 @@ __all__ = [
     "LeakageAudit",
     "LeakageError",
     "LeakageWarning",
+    "LesionEnsemble",
     "LookupClassifier",
     "ModelComparison",
     "RiskCoverage",

@@ -111,6 +111,9 @@ class WrappedClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         """Keep a fitted estimator, and what it says of itself."""
         self.estimator_ = fitted
         self.classes_ = classes
+        self._take_features_of(fitted)
+
+    def _take_features_of(self, fitted: Any) -> None:
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(fitted, name):
                 setattr(self, name, getattr(fitted, name))

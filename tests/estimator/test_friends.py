@@ -335,7 +335,9 @@ def test_a_fixed_threshold_on_a_fitted_classifier(photos, X):
 def test_self_training_with_unlabelled_rows(photos):
     y = photos.y.astype(object).copy()
     y[1::3] = -1
-    model = SelfTrainingClassifier(Quick(max_epochs=4, lr=0.01, batch_size=16), threshold=0.35, max_iter=2)
+    model = SelfTrainingClassifier(
+        Quick(max_epochs=4, lr=0.01, batch_size=16, ema_decay=None), threshold=0.35, max_iter=2
+    )
 
     model.fit(photos.rows, y)
 

@@ -147,7 +147,7 @@ def test_augmentation_parameters_reach_the_network(lesions):
             [8, 16],
             r"'architecture_params__width' cannot be set: .*as a whole, such as architecture_params={'width': ",
         ),
-        ("lr__rate", [1, 2], r"'lr__rate' cannot be set: lr is 0.002, which has no parameters"),
+        ("lr__rate", [1, 2], r"'lr__rate' cannot be set: lr is 'auto', which has no parameters"),
     ],
     ids=["augmentation", "architecture_params", "lr"],
 )

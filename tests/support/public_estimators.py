@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from skinclf import LesionCNNClassifier
+from skinclf import LesionCNNClassifier, LesionFeatures
 from skinclf.augmentation import LesionAugmenter
 from skinclf.preprocessing import ColorConstancy, HairRemover, ImageFlattener, ImageLoader, ImageStandardizer
 
@@ -21,12 +21,14 @@ ESTIMATORS: list[Any] = [
     LesionCNNClassifier(
         batch_size=16, max_epochs=20, architecture_params={"width": 16, "depth": 2}, random_state=0
     ),
+    LesionFeatures("lesion_cnn", architecture_params={"width": 8, "depth": 1}, weights=None, random_state=0),
 ]
 
 FOR_ANY_ROWS: dict[str, str] = {
     "LookupClassifier": "tests/evaluation/test_lookup.py",
     "TemperatureScaling": "tests/evaluation/test_calibration.py",
     "ConformalClassifier": "tests/evaluation/test_calibration.py",
+    "LesionEnsemble": "tests/evaluation/test_ensemble.py",
 }
 """Public estimators that know nothing of images, and where scikit-learn's checks of them are."""
 
@@ -44,6 +46,14 @@ EXPECTED_IMAGE_FAILURES: dict[str, dict[str, str]] = {
     "LesionAugmenter": {
         "check_fit_transform_is_fit_and_transform": (
             "fit_transform augments, and transform does not: only training images are ever changed."
+        ),
+    },
+    "LesionFeatures": {
+        "check_a_pipeline_can_be_asked_for_a_table": (
+            "What comes out are features, which have neither the number nor the names of pixels."
+        ),
+        "check_what_it_does_not_take_is_sent_to_the_right_place": (
+            "It takes pixels and paths both, as the classifier does: there is nothing to be sent away."
         ),
     },
 }
