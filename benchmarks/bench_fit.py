@@ -40,7 +40,14 @@ from skinclf.models import StandardizedNetwork
 
 BATCH_SIZE = 64
 N_CLASSES = 7
-SAME_WORK = {"lr": 0.002, "ema_decay": None, "sampler": None, "class_weight": "balanced", "label_smoothing": 0.0}
+SAME_WORK = {
+    "lr": 0.002,
+    "weight_decay": 0.01,
+    "ema_decay": None,
+    "sampler": None,
+    "class_weight": "balanced",
+    "label_smoothing": 0.0,
+}
 """What the loop does, whatever the defaults are."""
 
 

@@ -89,7 +89,7 @@ def measure_scores(epochs: int) -> list[dict[str, Any]]:
     train, test = next(StratifiedGroupKFold(5, shuffle=True, random_state=0).split(X, y, groups))
     rows = []
     for name, architecture, lr in [
-        ("lesion_cnn", "lesion_cnn", LesionCNNClassifier().lr),
+        ("lesion_cnn", "lesion_cnn", 0.002),
         ("notebook", notebook_network, NOTEBOOK_LR),
     ]:
         classifier = LesionCNNClassifier(architecture, lr=lr, max_epochs=epochs, random_state=0, verbose=1)

@@ -68,7 +68,7 @@ def model_runs() -> list[Run]:
         Run("lesion_cnn_28", {**FROM_SCRATCH, "image_size": 28}),
         Run("lesion_cnn_96", {**FROM_SCRATCH, "image_size": 96}),
         Run("small_resnet", {"architecture": SmallResNet}),
-        Run("recipe_128", {**RECIPE, "image_size": 128}),
+        Run("recipe_96", {**RECIPE, "image_size": 96}),
         Run("frozen_features", RECIPE, kind="features"),
         Run("fusion", fusion, tta=True),
         Run("ensemble", RECIPE, kind="ensemble"),
@@ -97,6 +97,10 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "sqrt_sampler_and_class_weights": (
         "the same, and class weights for the rest",
         {"class_weight": "balanced", "sampler": "sqrt"},
+    ),
+    "sqrt_sampler_and_sqrt_weights": (
+        "the same, and the root of the class weights for the rest",
+        {"class_weight": "sqrt", "sampler": "sqrt"},
     ),
     "neither_weights_nor_sampler": ("classes as they are", {"class_weight": None, "sampler": None}),
     "flips_only": ("flips and quarter turns, no other augmentation", {"augmentation": "light"}),

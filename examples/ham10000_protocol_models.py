@@ -98,6 +98,7 @@ def fit_network(data: FoldData) -> Fitted:
         augmentation=LesionAugmenter(**NETWORK["augmentation"]),
         sampler=None if data.is_balanced else "balanced",
         monitor=NETWORK["monitor"],
+        weight_decay=0.01,
         **NETWORK["epochs"]["balanced" if data.is_balanced else "not balanced"],
     )
     return train_classifier(classifier, data, data.train_images, data.keep_together)
@@ -106,10 +107,12 @@ def fit_network(data: FoldData) -> Fitted:
 def train_classifier(
     classifier: LesionCNNClassifier, data: FoldData, images: np.ndarray, groups: np.ndarray | None
 ) -> Fitted:
-    """Train on stretched images, without class weights, and predict each test image once."""
+    """Train on stretched images, as plainly as the notebooks do, and predict each test image once."""
     classifier.set_params(
         crop=None,
         class_weight=None,
+        label_smoothing=0.0,
+        ema_decay=None,
         random_state=0,
         cache_dir=data.work / "pixels",
         checkpoint_dir=data.work / "networks",
@@ -173,6 +176,7 @@ def fit_notebook(data: FoldData) -> Fitted:
         four_convolutions,
         image_size=NOTEBOOK["pixels"],
         augmentation=None,
+        sampler=None,
         optimizer=torch.optim.Adam,
         lr=0.001,
         weight_decay=0.0,

@@ -36,12 +36,15 @@ counts.T
 # Three ways
 # ----------
 # 1. Nothing: every image has the same weight.
-# 2. ``class_weight="balanced"``, the default: every class has the same weight in the loss.
+# 2. ``class_weight="balanced"``: every class has the same weight in the loss.
 # 3. Random oversampling: rare rows are drawn again until all classes are as frequent as ``nv``. The sampler is
 #    a step of a pipeline of imbalanced-learn, so it runs inside the fold, on training rows only. It does not
 #    take images of four dimensions, and need not: it copies rows of the table, paths and lesions, before any
 #    file is read. With early stopping, the classifier's own split would still be by lesion, copies included, as
 #    the lesions travel along.
+#
+# (The default of the classifier is between the first and the others: rare classes are drawn more often, and weigh
+# more, but not as much as the common ones.)
 #
 # Early stopping is off here: a tenth of three lesions of ``df`` is none. An epoch over the oversampled rows is
 # about five times as long, so there are a fifth as many, and all three are trained for the same number of
@@ -56,6 +59,7 @@ settings = {
     "image_size": 48,
     "architecture_params": {"width": 16},
     "batch_size": 32,
+    "sampler": None,
     "early_stopping": False,
     "random_state": 0,
 }

@@ -91,8 +91,8 @@ def test_every_row_is_there_with_intervals(content, lesions):
     for row in rows.values():
         is_all = row["protocol"] == "5 folds"
         assert (row["n_images"] == lesions.target.size) == (row["n_lesions"] == 84) == is_all
-    assert rows["ensemble"]["parameters"] == 5 * rows["recipe_96"]["parameters"]
-    assert rows["fusion"]["parameters"] > rows["recipe_96"]["parameters"]
+    assert rows["ensemble"]["parameters"] == 5 * rows["recipe_128"]["parameters"]
+    assert rows["fusion"]["parameters"] > rows["recipe_128"]["parameters"]
     assert rows["frozen_features"]["epochs"] is None
 
 
@@ -114,7 +114,7 @@ def test_each_fold_is_trained_once_and_asked_twice(work, content):
         for form in found
         if form.startswith("proba")
     }
-    assert rows["recipe_96"]["accuracy"] == pytest.approx(right["proba"], abs=1e-6)
+    assert rows["recipe_128"]["accuracy"] == pytest.approx(right["proba"], abs=1e-6)
     assert rows["tta"]["accuracy"] == pytest.approx(right["proba_tta"], abs=1e-6)
 
 

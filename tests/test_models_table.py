@@ -150,7 +150,7 @@ def test_an_ablation_changes_one_thing_that_the_recipe_has():
     balances = {name for name, (_, change) in runs.ABLATIONS.items() if "sampler" in change}
     assert len(names & balances) == len(balances) - 1
     assert names >= {"flips_only", "random_weights"}
-    assert f"at {values['image_size']} pixels" in tables.ENTRIES["recipe_96"].model
+    assert f"at {values['image_size']} pixels" in tables.ENTRIES["recipe_128"].model
 
 
 def test_the_residual_network():
@@ -192,7 +192,7 @@ def test_the_committed_table_is_whole(committed):
     for name, row in rows.items():
         assert (row["n_images"] == 10015) == (row["n_lesions"] == 7470) == name.endswith("_5_folds")
         assert row["balanced_accuracy"] > 1 / 7
-    for name, pixels in (("lesion_cnn", 64), ("recipe", 96), ("lesion_cnn_28", 28), ("recipe_128", 128)):
+    for name, pixels in (("lesion_cnn", 64), ("recipe", 128), ("lesion_cnn_28", 28), ("recipe_96", 96)):
         assert {fold["recipe"]["image_size"] for fold in committed["folds"][name]} == {pixels}
 
 

@@ -53,7 +53,7 @@ class LesionCNNClassifier(PersistenceMixin, ClassifierMixin, BaseEstimator):
     image_size : int or "auto", default="auto"
         Side in pixels of images that are read from paths. Arrays are used in the size that they have. For all that
         is ``"auto"`` there are two recipes: networks without `weights` are trained from scratch (here 64), those
-        with `weights` fine-tuned (96).
+        with `weights` fine-tuned (128).
     crop : {"center", None}, default="center"
         How files are made square, as in `skinclf.preprocessing.ImageLoader`.
     image_shape : tuple of int (height, width, channels), default=None
@@ -74,30 +74,30 @@ class LesionCNNClassifier(PersistenceMixin, ClassifierMixin, BaseEstimator):
         ``"light"`` its flips and quarter turns only, ``"strong"`` wider ranges and erasing.
     mixer : BatchMixer, default=None
         Mixup and CutMix of the augmented images of a batch, and of their targets.
-    sampler : {"balanced", "sqrt", None}, default=None
+    sampler : {"balanced", "sqrt", None}, default="sqrt"
         Which images an epoch has, which always are as many as there are to train on. ``"balanced"``: every class
         equally often; ``"sqrt"``: in proportion to the square root of its size; None: each image once. Images are
         repeated, and others left out, by number: none is copied. Every repetition is augmented anew.
-    class_weight : "balanced", dict or None, default="balanced"
+    class_weight : {"balanced", "sqrt"}, dict or None, default="sqrt"
         Weight of each class in the loss. ``"balanced"`` gives every class the same total weight over an epoch, as
-        in scikit-learn, so that it has nothing left to do beside ``sampler="balanced"``; a dict has a weight, 0 or
-        more, for each label that is not to weigh 1.
+        in scikit-learn, so that it has nothing left to do beside ``sampler="balanced"``; ``"sqrt"`` goes half of
+        the way that the sampler has left; a dict has a weight, 0 or more, for each label that is not to weigh 1.
     optimizer : {"adamw", "sgd"} or torch.optim.Optimizer class, default="adamw"
         ``"sgd"`` has a Nesterov momentum of 0.9.
     lr : float or "auto", default="auto"
         Learning rate of the output layer; with ``lr_schedule="onecycle"`` the highest one. From scratch 0.002,
         fine-tuning 0.001.
-    weight_decay : float, default=0.01
+    weight_decay : float, default=0.05
         Decay of matrices and kernels in each step, as the optimiser defines it; biases and norms have none.
     lr_schedule : {"onecycle", "cosine", "plateau"} or None, default="onecycle"
         How the rate changes: up and down once over `max_epochs` (Smith and Topin), down along a cosine, or by a
         tenth after a third of `patience` without improvement.
-    label_smoothing : float, default=0.0
+    label_smoothing : float, default=0.05
         Share of each target that is spread evenly over all classes, in [0, 1).
     batch_size : int, default=64
         Images in a batch.
     max_epochs : int or "auto", default="auto"
-        Epochs at most. From scratch 50, fine-tuning 12.
+        Epochs at most. From scratch 50, fine-tuning 8.
     head_epochs : int or "auto", default="auto"
         First epochs in which the output layer alone is trained, so that its random weights do not disturb what the
         other layers know. From scratch 0, fine-tuning 1.
@@ -211,13 +211,13 @@ class LesionCNNClassifier(PersistenceMixin, ClassifierMixin, BaseEstimator):
         metadata: str | None = None,
         augmentation: str | LesionAugmenter | None = "standard",
         mixer: BatchMixer | None = None,
-        sampler: str | None = None,
-        class_weight: str | dict[Any, float] | None = "balanced",
+        sampler: str | None = "sqrt",
+        class_weight: str | dict[Any, float] | None = "sqrt",
         optimizer: str | type[torch.optim.Optimizer] = "adamw",
         lr: float | str = "auto",
-        weight_decay: float = 0.01,
+        weight_decay: float = 0.05,
         lr_schedule: str | None = "onecycle",
-        label_smoothing: float = 0.0,
+        label_smoothing: float = 0.05,
         batch_size: int = 64,
         max_epochs: int | str = "auto",
         head_epochs: int | str = "auto",

@@ -41,7 +41,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "augmentation": [StrOptions(set(_AUGMENTATIONS)), LesionAugmenter, None],
     "mixer": [BatchMixer, None],
     "sampler": [StrOptions(set(SAMPLERS)), None],
-    "class_weight": [StrOptions({"balanced"}), dict, None],
+    "class_weight": [StrOptions({"balanced", "sqrt"}), dict, None],
     "optimizer": [StrOptions({"adamw", "sgd"}), callable],
     "lr": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
     "weight_decay": [Interval(Real, 0, None, closed="left")],

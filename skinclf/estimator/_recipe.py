@@ -8,7 +8,7 @@ _FROM_SCRATCH: dict[str, Any] = {
     "image_size": 64, "lr": 0.002, "max_epochs": 50, "head_epochs": 0, "layer_decay": 1.0
 }  # fmt: skip
 _FINE_TUNING: dict[str, Any] = {
-    "image_size": 96, "lr": 0.001, "max_epochs": 12, "head_epochs": 1, "layer_decay": 1.0
+    "image_size": 128, "lr": 0.001, "max_epochs": 8, "head_epochs": 1, "layer_decay": 1.0
 }  # fmt: skip
 """Chosen on lesions that were put aside from the training part of one fold of HAM10000; see the page of models."""
 
@@ -33,7 +33,7 @@ def setting(estimator: Any, name: str) -> Any:
     >>> from skinclf import LesionCNNClassifier
     >>> from skinclf.estimator._recipe import setting
     >>> [setting(LesionCNNClassifier(weights=weights), "image_size") for weights in (None, "imagenet")]
-    [64, 96]
+    [64, 128]
     """
     value = getattr(estimator, name)
     if not isinstance(value, str) or value != "auto":

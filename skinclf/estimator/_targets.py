@@ -106,11 +106,11 @@ def image_weights(
     labels : ndarray of int, shape (n_images,)
         Positions in `classes`.
     training : ndarray of int
-        The rows that are trained on; "balanced" counts the classes of these.
+        The rows that are trained on; "balanced" and "sqrt" count the classes of these.
     classes : ndarray, shape (n_classes,)
         The labels that a dict names.
-    class_weight : "balanced", dict or None
-        As in scikit-learn; a label that a dict leaves out has weight 1.
+    class_weight : "balanced", "sqrt", dict or None
+        "balanced" is as in scikit-learn, "sqrt" the root of that; a label that a dict leaves out has weight 1.
     sample_weight : ndarray of float64, shape (n_images,), or None
         As `check_sample_weight` returns it.
     sampler : "balanced", "sqrt" or None, default=None
@@ -130,8 +130,9 @@ def image_weights(
     in_an_epoch = epoch_counts(sizes, sampler)
     if isinstance(class_weight, dict):
         by_class = _weights_of_dict(class_weight, classes)
-    elif class_weight == "balanced":  # a class that is absent, in a part of the data, needs no weight
+    elif class_weight is not None:  # a class that is absent, in a part of the data, needs no weight
         by_class = len(training) / (np.count_nonzero(sizes) * np.maximum(in_an_epoch, 1))
+        by_class = np.sqrt(by_class) if class_weight == "sqrt" else by_class
     else:
         by_class = np.ones(len(classes))
     weight = by_class[labels] if sample_weight is None else by_class[labels] * sample_weight

@@ -293,7 +293,7 @@ def _notes(
     n_classes = frame["n_classes"]
     if (n_classes < n_classes.iloc[0]).any():
         notes.append(
-            "Some parts lack classes (n_classes): their balanced accuracy is the mean over fewer, and not "
+            "Some parts lack classes: their balanced accuracy is the mean over fewer, and not "
             "comparable with the others."
         )
     if "dx_type" in names:

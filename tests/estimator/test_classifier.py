@@ -230,7 +230,7 @@ def test_balanced_weights_undo_the_imbalance():
     y = np.repeat([0, 1], [180, 20])
     noise = rng.integers(0, 256, size=(200, 8, 8, 1), dtype=np.uint8)  # nothing to learn but the prior
     plain, balanced = (
-        LesionCNNClassifier(class_weight=weight, max_epochs=3, early_stopping=False, random_state=0)
+        LesionCNNClassifier(class_weight=weight, sampler=None, max_epochs=3, early_stopping=False, random_state=0)
         .fit(noise, y)
         .predict_proba(noise)[:, 1]
         .mean()

@@ -336,7 +336,7 @@ def test_self_training_with_unlabelled_rows(photos):
     y = photos.y.astype(object).copy()
     y[1::3] = -1
     model = SelfTrainingClassifier(
-        Quick(max_epochs=4, lr=0.01, batch_size=16, ema_decay=None), threshold=0.35, max_iter=2
+        Quick(max_epochs=4, lr=0.01, batch_size=16, ema_decay=None, label_smoothing=0.0), threshold=0.3, max_iter=2
     )
 
     model.fit(photos.rows, y)

@@ -55,7 +55,7 @@ def test_a_single_epoch_is_not_spent_on_the_head_alone(lesions, start):
 
 
 def test_files_are_read_in_the_size_of_the_recipe(lesions, lesion_files, start):
-    for weights, side in ((None, 64), (start[0], 96)):
+    for weights, side in ((None, 64), (start[0], 128)):
         classifier = Quick(weights=weights, max_epochs=1).fit(lesion_files[:30], lesions.target[:30])
         assert classifier.image_shape_ == (side, side, 3)
     assert Quick(image_size=16, max_epochs=1).fit(lesion_files[:30], lesions.target[:30]).image_shape_[0] == 16
@@ -96,9 +96,9 @@ def test_rates_fall_from_the_head_and_only_matrices_decay(lesions, start):
     Quick(weights=start[0], **FINE_TUNING, lr_schedule=None, callbacks=[Rates()]).fit(
         lesions.images, lesions.target
     )
-    assert Rates.seen["output.weight"] == (0.01, 0.01)
+    assert Rates.seen["output.weight"] == (0.01, 0.05)
     assert Rates.seen["output.bias"] == (0.01, 0.0)
-    assert Rates.seen["stem.weight"] == (pytest.approx(0.01 * 0.5**3), 0.01)
+    assert Rates.seen["stem.weight"] == (pytest.approx(0.01 * 0.5**3), 0.05)
     assert sorted({rate for rate, _ in Rates.seen.values()}) == pytest.approx([0.00125, 0.0025, 0.005, 0.01])
 
 

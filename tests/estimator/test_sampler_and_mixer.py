@@ -49,7 +49,7 @@ def test_how_often_the_classes_come_in_an_epoch(sampler, counts):
         np.testing.assert_array_equal(LABELS[inputs["images"][:, 0, 0, 0].numpy()], labels)
 
 
-@pytest.mark.parametrize("class_weight", ["balanced", None, {0: 3.0}])
+@pytest.mark.parametrize("class_weight", ["balanced", "sqrt", None, {0: 3.0}])
 @pytest.mark.parametrize("sampler", [None, "sqrt", "balanced"])
 def test_weights_have_the_mean_of_one_over_an_epoch(sampler, class_weight):
     weight = image_weights(
@@ -70,6 +70,18 @@ def test_balanced_weights_give_the_classes_the_same_total_over_an_epoch(sampler)
     np.testing.assert_allclose(totals, 32, rtol=1e-5)
     if sampler == "balanced":
         np.testing.assert_allclose(weight, 1)
+
+
+@pytest.mark.parametrize(("sampler", "power"), [(None, 0.5), ("sqrt", 0.25), ("balanced", 0)])
+def test_sqrt_weights_go_half_of_the_way_that_the_sampler_has_left(sampler, power):
+    weight = image_weights(
+        LABELS, np.arange(96), classes=np.arange(3), class_weight="sqrt", sample_weight=None, sampler=sampler
+    )
+    totals = np.zeros(3)
+    for inputs, labels in epoch(sampler, weight=weight):
+        np.add.at(totals, labels, inputs["weight"])
+    wanted = np.bincount(LABELS) ** power
+    np.testing.assert_allclose(totals / totals.sum(), wanted / wanted.sum(), rtol=0.06)
 
 
 @pytest.mark.parametrize("sampler", ["sqrt", "balanced"])
