@@ -69,9 +69,10 @@ class LesionCNNClassifier(PersistenceMixin, ClassifierMixin, BaseEstimator):
         ``"auto"``: the columns ``age``, ``sex`` and ``localization`` of a table enter beside the image, those of
         them that it has in `fit`; unknown values are welcome, and other columns never enter. See
         :doc:`/user_guide/metadata`. None: images alone.
-    augmentation : {"standard", "light", "strong"}, LesionAugmenter or None, default="standard"
+    augmentation : {"auto", "standard", "light", "strong"}, LesionAugmenter or None, default="auto"
         What is drawn anew for each training image in every epoch. ``"standard"`` is ``LesionAugmenter()``,
-        ``"light"`` its flips and quarter turns only, ``"strong"`` wider ranges and erasing.
+        ``"light"`` its flips and quarter turns only, ``"strong"`` wider ranges and erasing. From scratch
+        ``"standard"``, fine-tuning ``"strong"``.
     mixer : BatchMixer, default=None
         Mixup and CutMix of the augmented images of a batch, and of their targets.
     sampler : {"balanced", "sqrt", None}, default="sqrt"
@@ -170,7 +171,7 @@ class LesionCNNClassifier(PersistenceMixin, ClassifierMixin, BaseEstimator):
     net_ : skorch.NeuralNetClassifier
         The trained net; ``net_.module_`` is the torch module.
     recipe_ : dict
-        What the parameters that may be ``"auto"`` were in this fit.
+        What the parameters that are ``"auto"`` stood for in this fit.
     history_ : DataFrame
         A row an epoch: ``epoch`` (from 1), ``train_loss``, ``valid_loss``, ``valid_accuracy``,
         ``valid_balanced_accuracy`` (means of the validation set; absent without one), ``lr``, ``seconds``.
@@ -209,7 +210,7 @@ class LesionCNNClassifier(PersistenceMixin, ClassifierMixin, BaseEstimator):
         image_shape: ImageShape | None = None,
         weights: str | os.PathLike[str] | None = None,
         metadata: str | None = None,
-        augmentation: str | LesionAugmenter | None = "standard",
+        augmentation: str | LesionAugmenter | None = "auto",
         mixer: BatchMixer | None = None,
         sampler: str | None = "sqrt",
         class_weight: str | dict[Any, float] | None = "sqrt",

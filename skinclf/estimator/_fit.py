@@ -261,7 +261,7 @@ def _make_net(
         module,
         data,
         classifier=classifier,
-        augmenter=choose_augmenter(classifier.augmentation),
+        augmenter=choose_augmenter(setting(classifier, "augmentation")),
         draws=EpochDraws(start.seeds, seed_torch=seed_torch),
         device=device,
         is_new=start.net is None,

@@ -38,7 +38,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "image_shape": [tuple, list, None],
     "weights": [str, os.PathLike, None],
     "metadata": [StrOptions({"auto"}), None],
-    "augmentation": [StrOptions(set(_AUGMENTATIONS)), LesionAugmenter, None],
+    "augmentation": [StrOptions({*_AUGMENTATIONS, "auto"}), LesionAugmenter, None],
     "mixer": [BatchMixer, None],
     "sampler": [StrOptions(set(SAMPLERS)), None],
     "class_weight": [StrOptions({"balanced", "sqrt"}), dict, None],

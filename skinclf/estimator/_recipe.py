@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 _FROM_SCRATCH: dict[str, Any] = {
-    "image_size": 64, "lr": 0.002, "max_epochs": 50, "head_epochs": 0, "layer_decay": 1.0
+    "image_size": 64, "lr": 0.002, "max_epochs": 50, "head_epochs": 0, "layer_decay": 1.0,
+    "augmentation": "standard",
 }  # fmt: skip
 _FINE_TUNING: dict[str, Any] = {
-    "image_size": 128, "lr": 0.001, "max_epochs": 8, "head_epochs": 1, "layer_decay": 1.0
+    "image_size": 128, "lr": 0.001, "max_epochs": 8, "head_epochs": 1, "layer_decay": 1.0,
+    "augmentation": "strong",
 }  # fmt: skip
 """Chosen on lesions that were put aside from the training part of one fold of HAM10000; see the page of models."""
 
@@ -43,5 +45,6 @@ def setting(estimator: Any, name: str) -> Any:
 
 
 def recipe(estimator: Any) -> dict[str, Any]:
-    """Return all parameters that may be ``"auto"``, by name, with their values."""
-    return {name: setting(estimator, name) for name in _FROM_SCRATCH}
+    """Return what the parameters stand for that are ``"auto"``, by name."""
+    names = [name for name in _FROM_SCRATCH if isinstance(getattr(estimator, name), str)]
+    return {name: setting(estimator, name) for name in names if getattr(estimator, name) == "auto"}

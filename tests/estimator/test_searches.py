@@ -140,7 +140,7 @@ def test_augmentation_parameters_reach_the_network(lesions):
         (
             "augmentation__rotation",
             [0, 45],
-            r"'augmentation__rotation' cannot be set: augmentation is 'standard'.*=LesionAugmenter\(\)",
+            r"'augmentation__rotation' cannot be set: augmentation is 'auto'.*=LesionAugmenter\(\)",
         ),
         (
             "architecture_params__width",
