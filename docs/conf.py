@@ -24,6 +24,8 @@ extensions = [
     "quoted_results",
 ]
 exclude_patterns = ["_build"]
+if not (Path(__file__).parent / "results" / "ham10000_models.json").exists():
+    exclude_patterns.append("models.rst")  # every figure of it is read from that file
 templates_path = ["_templates"]
 # In docstrings, `name` is a link where there is such a name, and literal where there is none.
 default_role = "py:obj"
