@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +19,8 @@ from skinclf._random import RandomStateLike
 from skinclf.evaluation._confusion import as_labels
 from skinclf.evaluation._copies import number_copies
 from skinclf.evaluation._fit_params import add_groups, check_groups_inside, check_search
-from skinclf.evaluation._groups import count_rows, resolve_groups
-from skinclf.evaluation._leakage import FoldLeak, OnLeakage, find_leaks, leakage_frame, report_leaks
+from skinclf.evaluation._groups import Groups, count_rows, lesions_of_table, resolve_groups
+from skinclf.evaluation._leakage import FoldLeak, OnLeakage, Split, find_leaks, leakage_frame, report_leaks
 from skinclf.evaluation._out_of_fold import RecordingScorer, assemble, take_record
 from skinclf.evaluation._splits import make_splits
 
@@ -208,10 +208,7 @@ def cross_validate(
     labels, classes = _check_labels(X, y)
     lesions = resolve_groups(X, groups)
     splits, description = make_splits(cv, X, labels, lesions, random_state=random_state)
-    together = lesions
-    leaks = find_leaks(splits, together, labels.size)
-    if not leaks and (together := number_copies(X)) is not None:
-        leaks = find_leaks(splits, together, labels.size)
+    leaks, together = _find_any_leaks(splits, X, lesions)
     report_leaks(leaks, together, on_leakage)
     check_search(estimator, labels, lesions, on_leakage)
     check_groups_inside(estimator, X, lesions)
@@ -247,6 +244,18 @@ def cross_validate(
         splitter=description,
         leaks=leakage_frame(leaks),
     )
+
+
+def _find_any_leaks(
+    splits: Sequence[Split], X: Any, lesions: Groups | None
+) -> tuple[list[FoldLeak], Groups | None]:
+    """Look for groups on both sides; for lesions that the table names, whatever the groups; and for copies."""
+    together, n_rows = lesions, count_rows(X)
+    leaks = find_leaks(splits, together, n_rows)
+    for others in (lesions_of_table, number_copies):
+        if not leaks and (together := others(X)) is not None:
+            leaks = find_leaks(splits, together, n_rows)
+    return leaks, together
 
 
 @contextmanager

@@ -27,15 +27,16 @@ class Groups:
         The same groups, numbered from 0 in order of first appearance.
     n_groups : int
         How many different groups there are.
-    source : {"groups", "lesion_id", "images"}
-        Whether they came from the argument `groups` or from the column ``lesion_id`` of ``X``, or are the
-        different images of ``X``, of which there may be copies.
+    source : {"groups", "lesion_id", "table", "images"}
+        Whether they came from the argument `groups` or, without that, from the column ``lesion_id`` of ``X``; are
+        in that column though `groups` were passed ("table"); or are the different images of ``X``, of which there
+        may be copies.
     """
 
     values: NDArray[Any]
     codes: NDArray[np.int64]
     n_groups: int
-    source: Literal["groups", "lesion_id", "images"]
+    source: Literal["groups", "lesion_id", "table", "images"]
 
 
 def count_rows(X: Any) -> int:
@@ -48,6 +49,27 @@ def encode_groups(groups: Any, n_rows: int) -> tuple[NDArray[Any], NDArray[np.in
     values = check_groups(groups, n_rows)
     codes, unique = pd.factorize(values)
     return values, codes.astype(np.int64), len(unique)
+
+
+def lesions_of_table(X: Any) -> Groups | None:
+    """Return the lesions that a table names, whether or not they are its groups.
+
+    Parameters
+    ----------
+    X : DataFrame, array or list of n_rows rows
+        The images.
+
+    Returns
+    -------
+    Groups or None
+        Those of the column ``lesion_id``, in which a row without a name is a lesion of its own; None without one.
+    """
+    if not (isinstance(X, pd.DataFrame) and LESION_COLUMN in X.columns):
+        return None
+    named = X[LESION_COLUMN].to_numpy(dtype=object)
+    values = np.where(pd.isna(named), [f"row {row}" for row in range(len(named))], named).astype(object)
+    codes, unique = pd.factorize(values)
+    return Groups(values, codes.astype(np.int64), len(unique), "table")
 
 
 def resolve_groups(X: Any, groups: Any) -> Groups | None:

@@ -20,6 +20,10 @@ Split: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 _ROW_LEAK_REMEDY = "Make the training and the test rows of each fold disjoint"
 _COPY_LEAK_REMEDY = "Copy images inside the training part only, or give copies of an image the same group"
+_TABLE_LEAK_REMEDY = (
+    "The column 'lesion_id' of X says so, and the groups that were passed do not keep its lesions together. Leave "
+    "groups out, or pass groups that do, such as patients"
+)
 _GROUP_LEAK_REMEDY = "Split by group, as an integer cv and StratifiedGroupKFold do"
 
 
@@ -134,6 +138,9 @@ def _describe(leaks: Sequence[FoldLeak], groups: Groups | None) -> str:
     elif groups.source == "images":
         what, remedy = "test rows are exact copies of an image that is also trained on", _COPY_LEAK_REMEDY
         example = f"test row {first.test_row} and training row {first.train_row} are the same image"
+    elif groups.source == "table":
+        what, remedy = "test rows are of a lesion that is also trained on", _TABLE_LEAK_REMEDY
+        example = f"test row {first.test_row} and training row {first.train_row} are both {first.group!r}"
     else:
         what, remedy = "test rows are of a group (lesion) that is also trained on", _GROUP_LEAK_REMEDY
         example = f"test row {first.test_row} and training row {first.train_row} are both {first.group!r}"
