@@ -74,7 +74,8 @@ html_theme_options = {
     "footer_end": ["notice"],
     "show_prev_next": False,
 }
-html_sidebars = {page: [] for page in ("index", "changes", "limits", "datasets", "results", "protocols")}
+_WITHOUT_SIDEBAR = ("index", "changes", "limits", "datasets", "results", "protocols", "cleaning")
+html_sidebars = {page: [] for page in _WITHOUT_SIDEBAR}
 
 
 def headings_to_rst(app, relative_path, docname, content):
