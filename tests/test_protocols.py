@@ -160,7 +160,7 @@ def test_what_the_page_quotes_is_in_the_results(page, monkeypatch):
     assert len(quotations) >= 2
     for quotation in quotations:
         assert quote(RESULTS, quotation)
-    with pytest.raises(ValueError, match="quotes nothing that is in results: (KeyError|ValueError)"):
+    with pytest.raises(ValueError, match=r"quotes nothing that is in results: (KeyError|ValueError)"):
         quote(RESULTS, quotations[0].replace("/", "/no_such_", 1))
 
 
