@@ -58,7 +58,8 @@ CHOSEN_ON = [
     "on lesions of its training part that are put aside.",
     "The defaults of both recipes (pixels, epochs, rates, sampler, class weights, augmentation, averages) were "
     "chosen by eleven trainings, three of them broken off, on a hold-out by lesion inside the training part of "
-    "fold 0. The images of that hold-out are test images of the other folds; the test part of fold 0 was not looked at for it.",
+    "fold 0. The images of that hold-out are test images of the other folds; the test part of fold 0 was not "
+    "looked at for it.",
     "Each model predicts the test part of a fold once, and no setting is changed afterwards. While this script "
     "was written, two tiny trial models (16 pixels, one epoch) were scored on fold 0; nothing was chosen by that.",
 ]
