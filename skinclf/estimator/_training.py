@@ -14,6 +14,7 @@ from skorch.history import History
 from skinclf.estimator._batches import ImageDataset
 from skinclf.estimator._callback_guards import callback_errors, checkpoint_locks
 from skinclf.estimator._checkpoint import Checkpoint
+from skinclf.estimator._heap import kept_heap
 from skinclf.estimator._net import give_generator
 
 
@@ -50,7 +51,8 @@ def train(
             net.history = History(() if earlier is None else earlier.to_list())
             done = 0 if checkpoint is None else checkpoint.restore(net)
             if not is_finished:
-                net.fit_loop(dataset, epochs=epochs - done)
+                with kept_heap(net.device):
+                    net.fit_loop(dataset, epochs=epochs - done)
         except KeyboardInterrupt as error:
             if not _raised_by_callback(error):
                 raise
