@@ -7,8 +7,9 @@ included), loss with weights, AdamW, one-cycle schedule, the same validation ima
 accuracy and balanced accuracy, a copy of the best weights. Its steps are in the order of PyTorch's tutorials, and
 of skorch: gradients are let go of first, then forward, backward, step. (That order decides how much memory the C
 library hands back to the system, to be mapped again in the next step: with the gradients let go of between
-forward and backward a step of either has half as many page faults, and takes some 5 to 10 % less time.) The
-loop is given the split and the statistics of the channels; `fit` is asked for the same work, without averaged
+forward and backward a step of the loop has half as many page faults. `fit` keeps that memory while it trains,
+whatever the order, and the loop does not; this is part of what is compared.) The loop is given the split and the
+statistics of the channels; `fit` is asked for the same work, without averaged
 weights, and with class weights in the loss. It is timed whole, from the check of its parameters to the fitted
 classifier, without groups, so that it looks for exact copies as well: once without and once with its standard
 augmentation, against the same loop, which never augments. `predict_proba` takes turns with the bare network under

@@ -38,7 +38,7 @@ N_FOLDS = 5
 # --------
 # What is not named here is as the library has it by default; `EVERYWHERE` is for trials.
 
-RECIPE: dict[str, Any] = {"architecture": "efficientnet_lite0", "weights": "imagenet"}
+RECIPE: dict[str, Any] = {"architecture": "efficientnet_lite0", "weights": "imagenet", "tta": False}
 FROM_SCRATCH: dict[str, Any] = {"architecture": "lesion_cnn"}
 EVERYWHERE: dict[str, Any] = {}
 SMALLEST: dict[str, Any] = {"image_size": 16, "max_epochs": 1, "batch_size": 128}

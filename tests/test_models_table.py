@@ -121,7 +121,7 @@ def test_a_mean_that_no_table_takes_for_a_share(values, mean):
 def test_the_runs_say_only_what_differs_from_the_defaults():
     by_name = {found.name: found for found in runs.model_runs()}
 
-    assert runs.RECIPE == {"architecture": "efficientnet_lite0", "weights": "imagenet"}
+    assert runs.RECIPE == {"architecture": "efficientnet_lite0", "weights": "imagenet", "tta": False}
     assert by_name["recipe"].params == runs.RECIPE
     assert by_name["lesion_cnn"].params == {"architecture": "lesion_cnn"}
     assert by_name["fusion"].params == by_name["fusion_ensemble"].params == {**runs.RECIPE, "metadata": "auto"}
