@@ -56,11 +56,14 @@ class Run:
     params: dict[str, Any] = field(default_factory=dict)
     kind: str = "classifier"  # or "features" or "ensemble"
     n_folds: int = 1
-    tta: bool = False  # whether the fitted model is asked a second time, with test-time augmentation
+    tta: bool = False  # whether the fitted classifier is asked a second time, with test-time augmentation
 
 
 def model_runs() -> list[Run]:
-    """Return the runs of the table; the two that are run on all folds come first."""
+    """Return the runs of the table; the two that are run on all folds come first.
+
+    An ensemble votes over the symmetries from the start, so that its temperature is that of such votes.
+    """
     fusion = {**RECIPE, "metadata": "auto"}
     return [
         Run("lesion_cnn", FROM_SCRATCH, n_folds=N_FOLDS),
@@ -71,8 +74,8 @@ def model_runs() -> list[Run]:
         Run("recipe_96", {**RECIPE, "image_size": 96}),
         Run("frozen_features", RECIPE, kind="features"),
         Run("fusion", fusion, tta=True),
-        Run("ensemble", RECIPE, kind="ensemble"),
-        Run("fusion_ensemble", fusion, kind="ensemble", tta=True),
+        Run("ensemble", {**RECIPE, "tta": True}, kind="ensemble"),
+        Run("fusion_ensemble", {**fusion, "tta": True}, kind="ensemble"),
     ]
 
 
@@ -149,7 +152,7 @@ def run_fold(run: Run, ham: Any, train: np.ndarray, test: np.ndarray, networks: 
     asked = {}
     for name in ("proba", "proba_tta") if run.tta else ("proba",):
         if name == "proba_tta":
-            with_tta(model)
+            model.set_params(tta=True)
         started = time.perf_counter()
         asked[name] = model.predict_proba(data.iloc[test])
         told[f"{name}_seconds"] = time.perf_counter() - started
@@ -171,12 +174,6 @@ def build(run: Run, networks: Path) -> LesionCNNClassifier:
         n_jobs=torch.get_num_threads(),
         checkpoint_dir=networks,
     )
-
-
-def with_tta(model: Any) -> None:
-    """Let a fitted classifier, or each member of an ensemble, use test-time augmentation from now on."""
-    for member in getattr(model, "estimators_", [model]):
-        member.set_params(tta=True)
 
 
 Fitted = tuple[Any, dict[str, Any]]

@@ -53,8 +53,8 @@ ENTRIES = {
     "fusion": Entry("fusion", "with age, sex and body site"),
     "tta": Entry("recipe", "with test-time augmentation", tta=True),
     "fusion_tta": Entry("fusion", "with both", tta=True),
-    "ensemble": Entry("ensemble", "five of them vote"),
-    "fusion_ensemble_tta": Entry("fusion_ensemble", "five with both vote", tta=True),
+    "ensemble_tta": Entry("ensemble", "five with test-time augmentation vote"),
+    "fusion_ensemble_tta": Entry("fusion_ensemble", "five with both vote"),
 }
 
 GAINS = {
@@ -67,7 +67,7 @@ GAINS = {
     "metadata": ("fusion", "recipe_128"),
     "symmetries": ("tta", "recipe_128"),
     "metadata_and_symmetries": ("fusion_tta", "recipe_128"),
-    "five_votes": ("ensemble", "recipe_128"),
+    "five_votes": ("ensemble_tta", "tta"),
     "five_votes_with_both": ("fusion_ensemble_tta", "fusion_tta"),
 }
 """The first model against the second one."""

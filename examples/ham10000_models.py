@@ -57,7 +57,7 @@ CHOSEN_ON = [
     "Epochs, the weights that are kept and the regularisation of the logistic regression are chosen in each run, "
     "on lesions of its training part that are put aside.",
     "The defaults of both recipes (pixels, epochs, rates, sampler, class weights, augmentation, averages) were "
-    "chosen by eleven trainings, three of them broken off, on a hold-out by lesion inside the training part of "
+    "chosen by thirteen trainings, five of them broken off, on a hold-out by lesion inside the training part of "
     "fold 0. The images of that hold-out are test images of the other folds; the test part of fold 0 was not "
     "looked at for it.",
     "Each model predicts the test part of a fold once, and no setting is changed afterwards. While this script "

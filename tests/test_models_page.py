@@ -91,7 +91,7 @@ def test_every_row_is_there_with_intervals(content, lesions):
     for row in rows.values():
         is_all = row["protocol"] == "5 folds"
         assert (row["n_images"] == lesions.target.size) == (row["n_lesions"] == 84) == is_all
-    assert rows["ensemble"]["parameters"] == 5 * rows["recipe_128"]["parameters"]
+    assert rows["ensemble_tta"]["parameters"] == 5 * rows["recipe_128"]["parameters"]
     assert rows["fusion"]["parameters"] > rows["recipe_128"]["parameters"]
     assert rows["frozen_features"]["epochs"] is None
 
@@ -222,16 +222,6 @@ def test_a_run_that_went_on_counts_all_of_its_epochs(tiny, monkeypatch, tmp_path
     assert told["train_images"] == 100
     assert "epoch_seconds" not in told
     assert made["truth"].tolist() == tiny.target[100:].tolist()
-
-
-def test_every_member_of_an_ensemble_uses_test_time_augmentation():
-    members = [Bunch(set_params=lambda *, tta, number=number: asked.append((number, tta))) for number in range(3)]
-    asked = []
-
-    runs.with_tta(Bunch(estimators_=members))
-    runs.with_tta(members[0])
-
-    assert asked == [(0, True), (1, True), (2, True), (0, True)]
 
 
 # The page

@@ -124,7 +124,9 @@ def test_the_runs_say_only_what_differs_from_the_defaults():
     assert runs.RECIPE == {"architecture": "efficientnet_lite0", "weights": "imagenet", "tta": False}
     assert by_name["recipe"].params == runs.RECIPE
     assert by_name["lesion_cnn"].params == {"architecture": "lesion_cnn"}
-    assert by_name["fusion"].params == by_name["fusion_ensemble"].params == {**runs.RECIPE, "metadata": "auto"}
+    assert by_name["fusion"].params == {**runs.RECIPE, "metadata": "auto"}
+    for one, five in (("recipe", "ensemble"), ("fusion", "fusion_ensemble")):
+        assert by_name[five].params == {**by_name[one].params, "tta": True}
     assert {name: found.n_folds for name, found in by_name.items() if found.n_folds > 1} == {
         "lesion_cnn": 5,
         "recipe": 5,
