@@ -41,7 +41,7 @@ DESCRIPTION = (
     "second are read from files and predicted. The page on models tells what the rows are."
 )
 EPOCHS = 6
-"""Of an ablation: half of what the recipe has."""
+"""Of an ablation; the recipe has more."""
 
 COLUMNS = [
     "row",

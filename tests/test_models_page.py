@@ -87,6 +87,7 @@ def test_every_row_is_there_with_intervals(content, lesions):
     assert {name for name, row in rows.items() if row["protocol"] == "5 folds"} == {
         "lesion_cnn_5_folds",
         "recipe_5_folds",
+        "recipe_without_tta_5_folds",
     }
     for row in rows.values():
         is_all = row["protocol"] == "5 folds"
@@ -135,9 +136,9 @@ def test_rows_that_are_not_finished_are_left_out_and_named(work, content, nothin
 
     partial, said = run(tmp_path, "--only")
 
-    gone = {"recipe_5_folds", "fusion", "fusion_tta"}
+    gone = {"recipe_5_folds", "recipe_without_tta_5_folds", "fusion", "fusion_tta"}
     assert {row["row"] for row in content["rows"]} - {row["row"] for row in partial["rows"]} == gone
-    assert "Missing, and left out: recipe_5_folds, fusion, fusion_tta, cosine" in said
+    assert "Missing, and left out: recipe_5_folds, recipe_without_tta_5_folds, fusion, fusion_tta, cosine" in said
     assert not gone & {row[side] for row in partial["gains"] for side in ("of", "over")}
     assert not gone & {row["row"] for row in partial["targets"]}
     assert len(partial["ablations"]) == len(content["ablations"]) - 1

@@ -24,6 +24,7 @@ from skinclf.estimator._memory import explain_out_of_memory
 from skinclf.estimator._metadata import metadata_for_prediction
 from skinclf.estimator._parameters import check_nested
 from skinclf.estimator._persistence import PersistenceMixin
+from skinclf.estimator._recipe import setting
 from skinclf.estimator._user_callbacks import copy_callbacks
 from skinclf.models._symmetries import SymmetryVote
 from skinclf.preprocessing._file_images import reading
@@ -122,9 +123,10 @@ class LesionCNNClassifier(PersistenceMixin, ClassifierMixin, BaseEstimator):
         Instances, tuples of a name and an instance, or names of classes in ``skorch.callbacks`` that need no
         argument. Every fit works with copies, found in ``net_.callbacks_``; runs and writers of loggers are
         shared.
-    tta : bool, default=False
+    tta : bool or "auto", default="auto"
         Test-time augmentation: whether a prediction is the mean over the eight positions of an image, mirrored and
-        in quarter turns (four for images that are not square). Takes eight times as long.
+        in quarter turns (four for images that are not square). Takes eight times as long. ``"auto"`` does so for a
+        network that was fine-tuned, and not for one from scratch. May be changed after `fit`.
     device : str, default="auto"
         A torch device; ``"auto"`` takes a CUDA GPU if there is one, else the CPU.
     mixed_precision : bool or "auto", default="auto"
@@ -229,7 +231,7 @@ class LesionCNNClassifier(PersistenceMixin, ClassifierMixin, BaseEstimator):
         monitor: str = "valid_loss",
         validation_fraction: float = 0.1,
         callbacks: list[Any] | None = None,
-        tta: bool = False,
+        tta: bool | str = "auto",
         device: str = "auto",
         mixed_precision: bool | str = "auto",
         n_jobs: int | None = None,
@@ -380,7 +382,7 @@ class LesionCNNClassifier(PersistenceMixin, ClassifierMixin, BaseEstimator):
             reading(images),
         ):
             module, batch_size = self.net_.module_, self.net_.batch_size
-            if self.tta:
+            if setting(self, "tta"):
                 module, batch_size = SymmetryVote(module), max(batch_size // SymmetryVote.N_POSITIONS, 1)
             logits = compute_logits(module, dataset, batch_size, self.net_.device)
             check_prediction(self, images, lesion_id)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from skinclf import __version__
 from skinclf._files import check_target, write_whole
+from skinclf.estimator._recipe import setting
 from skinclf.models import StandardizedNetwork
 from skinclf.models._symmetries import SymmetryVote
 
@@ -68,7 +69,9 @@ def export_onnx(classifier: Any, path: str | os.PathLike[str], *, overwrite: boo
         )
     path = Path(path)
     check_target(path, overwrite=overwrite)
-    model = _traced(_OnnxNetwork(classifier.net_.module_, tta=classifier.tta).eval(), example_images(classifier))
+    model = _traced(
+        _OnnxNetwork(classifier.net_.module_, tta=setting(classifier, "tta")).eval(), example_images(classifier)
+    )
     _describe(model, classifier)
     data: bytes = model.SerializeToString()
 

@@ -57,7 +57,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "monitor": [StrOptions({"valid_balanced_accuracy", "valid_loss", "valid_accuracy"})],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "callbacks": [list, tuple, None],
-    "tta": ["boolean"],
+    "tta": ["boolean", StrOptions({"auto"})],
     "device": [str],
     "mixed_precision": ["boolean", StrOptions({"auto"})],
     "n_jobs": [Integral, None],

@@ -6,11 +6,11 @@ from typing import Any
 
 _FROM_SCRATCH: dict[str, Any] = {
     "image_size": 64, "lr": 0.002, "max_epochs": 50, "head_epochs": 0, "layer_decay": 1.0,
-    "augmentation": "standard",
+    "augmentation": "standard", "tta": False,
 }  # fmt: skip
 _FINE_TUNING: dict[str, Any] = {
     "image_size": 128, "lr": 0.001, "max_epochs": 8, "head_epochs": 1, "layer_decay": 1.0,
-    "augmentation": "strong",
+    "augmentation": "strong", "tta": True,
 }  # fmt: skip
 """Chosen on lesions that were put aside from the training part of one fold of HAM10000; see the page of models."""
 

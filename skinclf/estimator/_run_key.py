@@ -57,8 +57,8 @@ def run_key(
     str
         16 hexadecimal digits.
     """
-    params = {k: v for k, v in classifier.get_params(deep=False).items() if k not in _WITHOUT_EFFECT}
-    params |= recipe(classifier)
+    params = {**classifier.get_params(deep=False), **recipe(classifier)}
+    params = {name: value for name, value in params.items() if name not in _WITHOUT_EFFECT}
     description = [describe(params), describe(classifier.classes_), seeds and dataclasses.asdict(seeds)]
     digest = hashlib.blake2b(json.dumps(description).encode(), digest_size=8)
     weights = {} if module is None else module.state_dict()

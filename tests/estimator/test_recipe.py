@@ -40,7 +40,8 @@ def test_auto_is_one_recipe_from_scratch_and_another_for_fine_tuning(lesions, st
     scratch = LesionCNNClassifier(architecture_params={"width": 4, "depth": 1}, max_epochs=1, random_state=0)
     scratch.fit(lesions.images, lesions.target)
     assert scratch.recipe_ == {
-        "image_size": 64, "lr": 0.002, "head_epochs": 0, "layer_decay": 1.0, "augmentation": "standard"
+        "image_size": 64, "lr": 0.002, "head_epochs": 0, "layer_decay": 1.0, "augmentation": "standard",
+        "tta": False,
     }  # fmt: skip
     tuned = Quick(weights=start[0], max_epochs=2).fit(lesions.images, lesions.target)
     assert tuned.recipe_["head_epochs"] == 1
@@ -230,5 +231,5 @@ def test_a_warm_start_does_not_begin_with_the_head_again(lesions, start):
 def test_the_recipe_is_part_of_a_cross_validation_by_lesion(lesions, lesion_files, start):
     classifier = Quick(weights=start[0], image_size=16, **FINE_TUNING)
     result = cross_validate(classifier, lesion_files, lesions.target, cv=2)
-    assert [estimator.recipe_ for estimator in result.estimators] == 2 * [{"augmentation": "strong"}]
+    assert [estimator.recipe_ for estimator in result.estimators] == 2 * [{"augmentation": "strong", "tta": True}]
     np.testing.assert_allclose(result.y_proba.sum(axis=1), 1)

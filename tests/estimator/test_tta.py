@@ -70,6 +70,19 @@ def test_the_training_does_not_depend_on_it(lesions, fitted):
     )
 
 
+def test_auto_votes_where_the_network_is_fine_tuned(lesions, fitted, tmp_path):
+    images = lesions.images
+    assert fitted.tta == "auto"
+    assert np.array_equal(
+        fitted.predict_proba(images), copy.deepcopy(fitted).set_params(tta=False).predict_proba(images)
+    )
+    fitted.save(tmp_path / "weights.safetensors")
+    tuned = Quick(weights=tmp_path / "weights.safetensors").fit(images, lesions.target)
+    voted = tuned.predict_proba(images)
+    assert np.array_equal(voted, with_tta(tuned).predict_proba(images))
+    assert np.abs(voted - tuned.set_params(tta=False).predict_proba(images)).max() > 1e-3
+
+
 def test_metadata_go_with_every_position(lesions, lesion_files):
     classifier = Quick(image_size=16, metadata="auto").fit(lesion_files, lesions.target)
     before = classifier.predict_proba(lesion_files)
